@@ -14,7 +14,18 @@ import numpy as np
 from nfkd.config.tables import TableConfig
 from nfkd.data.examples import Examples
 from nfkd.data.files import ConfigPath, list_names
-from nfkd.data.numbers import PLAIN, Style, allowed_styles, chosen_style, cleaned, first_wrong, fitting, parsed
+from nfkd.data.numbers import (
+    PLAIN,
+    Style,
+    allowed_styles,
+    change_all,
+    chosen_style,
+    cleaned,
+    first_wrong,
+    fitting,
+    holds_for_all,
+    parsed,
+)
 
 MOST_COLUMNS = 65_536
 _DETAILED = 200  # columns of text that are described in detail
@@ -141,8 +152,10 @@ def frame_table(
     keys, schema = frame.columns, frame.schema  # each access takes time for every column
     text = cleaned(frame.select(key for key, kind in schema.items() if kind == pl.String), config)
     styles = _Styles(text, frame, allowed_styles(config), separator)
-    numbers = frame.with_columns(_number(key, kind) for key, kind in schema.items() if kind != pl.Float64)
-    numbers = numbers.with_columns(*text.with_columns(styles.expressions()))
+    numbers = frame.with_columns(
+        _number(key, kind) for key, kind in schema.items() if kind not in (pl.Float64, pl.String)
+    )
+    numbers = numbers.with_columns(styles.numbers()) if text.width else numbers
 
     def rows(indices: Sequence[int]) -> np.ndarray:
         return numbers.select(keys[index] for index in indices).to_numpy(order="c")  # null becomes NaN
@@ -174,16 +187,11 @@ def as_text(value: Any) -> str | None:
 
 
 def _number(key: str, kind: Any) -> Any:
-    """Return the expression of a column as Float64; null where it holds no numbers, or text."""
+    """Return the expression of a column as Float64; null where it holds no numbers."""
     import polars as pl
 
-    return pl.col(key).cast(pl.Float64) if kind.is_numeric() or kind == pl.Boolean else _nothing(key)
-
-
-def _nothing(key: str) -> Any:
-    import polars as pl
-
-    return pl.lit(None, pl.Float64).alias(key)
+    is_number = kind.is_numeric() or kind == pl.Boolean
+    return pl.col(key).cast(pl.Float64) if is_number else pl.lit(None, pl.Float64).alias(key)
 
 
 class _Styles:
@@ -211,17 +219,25 @@ class _Styles:
             decimals |= _decimals(frame)
         self._chosen = {name: chosen_style(reading, decimals, separator) for name, reading in self._readings.items()}
         others = [name for name, reading in self._readings.items() if not reading.styles]
-        true = text.select(_is_true(name).is_not_null().all() for name in others).row(0) if others else ()
+        true = holds_for_all(text.select(others), lambda column: column.str.contains("(?i)^(?:true|false)$"))
         self._booleans = {name for name, holds in zip(others, true, strict=True) if holds}
 
-    def expressions(self) -> list[Any]:
-        """Return the expressions of all columns of text as Float64."""
+    def numbers(self) -> list[Any]:
+        """Return all columns of text as series of Float64, null where they are no numbers."""
         import polars as pl
 
-        return [
-            parsed(pl.col(name), style) if style else _is_true(name) if name in self._booleans else _nothing(name)
-            for name, style in self._chosen.items()
-        ]
+        groups: dict[Style | None, list[str]] = {}
+        for name, style in self._chosen.items():
+            groups.setdefault(style, []).append(name)
+        found: list[Any] = []
+        for style, names in groups.items():
+            if style:
+                read = change_all(self._text.select(names), lambda column, style=style: parsed(column, style))
+                found += read.get_columns()
+        nothing = pl.Series("", [None], pl.Float64).new_from_index(0, self._text.height)
+        others = [name for name in groups.get(None, []) if name not in self._booleans]
+        true = change_all(self._text.select(sorted(self._booleans)), _is_true).get_columns()
+        return [*found, *true, *(nothing.alias(name) for name in others)]
 
     def labels(self, names: Mapping[str, str]) -> list[str]:
         """Return what is not plain, such as ``decimal comma``; with names of columns where they differ."""
@@ -263,13 +279,11 @@ class _Styles:
         return Column(name, problem, advice=f"{distinct} different texts; {AS_CODES}" if few else "")
 
 
-def _is_true(name: str) -> Any:
-    """Return the expression of *true* and *false* as 1 and 0; null for other text, NaN where there is none."""
+def _is_true(column: Any) -> Any:
+    """Return the expression of *true* and *false* as 1 and 0."""
     import polars as pl
 
-    text = pl.col(name)
-    values = text.str.to_lowercase().replace_strict({"true": 1.0, "false": 0.0}, default=None, return_dtype=pl.Float64)
-    return pl.when(text.is_null()).then(float("nan")).otherwise(values).alias(name)
+    return column.str.to_lowercase().replace_strict({"true": 1.0, "false": 0.0}, default=None, return_dtype=pl.Float64)
 
 
 def _decimals(frame: Any) -> set[str]:

@@ -7,7 +7,7 @@ decide; where these do not either, the column has a problem that names the setti
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ _CLASSES = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f\u2009]", "'": "['\u2019]"
 _LABELS = {",": "comma", ".": "point", " ": "blank", "'": "apostrophe"}
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
 _WORDS = r"(?i:inf|infinity|nan)"
+_MANY = 100  # columns: more are joined for an operation
 _SAMPLE = 1000  # values that decide which signs are tried on the whole column
 
 
@@ -87,13 +88,46 @@ def allowed_styles(config: TableConfig) -> list[Style]:
     ]
 
 
+def change_all(frame: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a frame with an expression applied to every column; to many at once, since each takes its time."""
+    import polars as pl
+
+    if frame.width <= _MANY:
+        return frame.select(change(pl.all()))
+    height, changed = frame.height, _joined(frame, change)
+    return pl.DataFrame([changed.slice(index * height, height).alias(name) for index, name in enumerate(frame.columns)])
+
+
+def holds_for_all(frame: Any, test: Callable[[Any], Any]) -> list[bool]:
+    """Return for each column whether a test holds for all its values; missing ones do not count."""
+    import polars as pl
+
+    if not frame.width:
+        return []
+    if frame.width <= _MANY or not frame.height:
+        return list(frame.select(test(pl.all()).all()).row(0))
+    marks = _joined(frame, test).fill_null(value=True).to_numpy()
+    return marks.reshape(frame.width, frame.height).all(axis=1).tolist()
+
+
+def _joined(frame: Any, change: Callable[[Any], Any]) -> Any:
+    """Return the changed values of all columns, one column after the other."""
+    import polars as pl
+
+    return pl.concat(frame.get_columns()).alias("values").to_frame().select(change(pl.col("values"))).to_series()
+
+
 def cleaned(frame: Any, config: TableConfig) -> Any:
     """Return columns of text without blanks and quotes around their values, and with null for missing ones."""
     import polars as pl
 
     missing = ["", *(config.missing_texts or MISSING)]
-    stripped = frame.select(pl.all().str.strip_chars().str.strip_chars('"').str.strip_chars())
-    return stripped.select(pl.when(pl.all().is_in(missing).not_()).then(pl.all()).name.keep())
+
+    def clean(column: Any) -> Any:
+        text = column.str.strip_chars().str.strip_chars('"').str.strip_chars()
+        return pl.when(text.is_in(missing).not_()).then(text).name.keep()
+
+    return change_all(frame, clean)
 
 
 @dataclass(frozen=True)
@@ -119,20 +153,18 @@ class Reading:
 
 def fitting(frame: Any, styles: Sequence[Style]) -> dict[str, Reading]:
     """Return the styles that fit all values of each column of a frame of `cleaned` text, by the column's name."""
-    import polars as pl
-
     found: dict[str, dict[str, Style]] = {name: {} for name in frame.columns}
     for style in styles:
         names = [name for name, known in found.items() if style.decimal not in known]
-        for rows in (frame.head(_SAMPLE), frame):
-            fits = rows.select(pl.col(names).str.contains(style.pattern).all()).row(0) if names else ()
+        for rows in (frame.head(_SAMPLE), frame) if frame.height > _SAMPLE else (frame,):
+            fits = holds_for_all(rows.select(names), lambda column, style=style: column.str.contains(style.pattern))
             names = [name for name, fit in zip(names, fits, strict=True) if fit]
         for name in names:
             found[name][style.decimal] = style
-    signs = frame.select(pl.all().str.contains("[.,]").any()).row(0)
+    plain = holds_for_all(frame, lambda column: ~column.str.contains("[.,]"))
     return {
-        name: Reading(tuple(found[name].values()), bool(signed) and bool(found[name]))
-        for name, signed in zip(frame.columns, signs, strict=True)
+        name: Reading(tuple(found[name].values()), not unsigned and bool(found[name]))
+        for name, unsigned in zip(frame.columns, plain, strict=True)
     }
 
 
