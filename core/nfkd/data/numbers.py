@@ -114,7 +114,8 @@ def _joined(frame: Any, change: Callable[[Any], Any]) -> Any:
     """Return the changed values of all columns, one column after the other."""
     import polars as pl
 
-    return pl.concat(frame.get_columns()).alias("values").to_frame().select(change(pl.col("values"))).to_series()
+    values = pl.concat(frame.get_columns(), rechunk=True).alias("values")  # a slice of many chunks takes long
+    return values.to_frame().select(change(pl.col("values"))).to_series()
 
 
 def cleaned(frame: Any, config: TableConfig) -> Any:
