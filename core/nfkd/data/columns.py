@@ -158,7 +158,7 @@ def frame_table(
     numbers = numbers.with_columns(styles.numbers()) if text.width else numbers
 
     def rows(indices: Sequence[int]) -> np.ndarray:
-        return numbers.select(keys[index] for index in indices).to_numpy(order="c")  # null becomes NaN
+        return numbers.select(keys[index] for index in indices).to_numpy()  # null becomes NaN
 
     def texts(index: int) -> list[str | None]:
         key = keys[index]
