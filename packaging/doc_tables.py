@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from nfkd.config import TERMS, Config, ExperimentConfig, preset_names
 from nfkd.config.datasets import DATA_KINDS
+from nfkd.config.tables import TableConfig
 from nfkd.data.source import Source
 from nfkd.data.sources import SOURCES
 from nfkd.flows.architectures import ARCHITECTURES
@@ -69,6 +72,24 @@ def data() -> str:
     )
 
 
+def table_settings() -> str:
+    """Return the table of the settings of a table that say how it is read and split."""
+    fields = TableConfig.model_fields
+    first, last = list(fields).index("split"), list(fields).index("kind")
+    rows = [
+        (f"`data.{name}`", _values(fields[name]), (fields[name].description or "").rstrip("."))
+        for name in list(fields)[first:last]
+    ]
+    return _table(("setting", "values", "what it is"), rows)
+
+
+def _values(info: FieldInfo) -> str:
+    values = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+    if values:
+        return ", ".join(f"*{value}*" if value == info.default else value for value in values)
+    return "names" if get_origin(info.annotation) is tuple else "text"
+
+
 def terms() -> str:
     """Return the table of loss terms, with papers and default weights."""
     rows = [
@@ -126,7 +147,7 @@ def _link_papers(text: str) -> str:
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"flows": short_flows, "data": short_data, "terms": short_terms},
     "docs/flows.md": {"flows": flows},
-    "docs/data.md": {"data": data},
+    "docs/data.md": {"data": data, "settings": table_settings},
     "docs/distillation.md": {"terms": terms},
 }
 """The tables of each document, by the name in the comments that enclose them."""

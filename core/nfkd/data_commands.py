@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -121,12 +122,24 @@ def _show(config: DataConfig, picture: str | None) -> None:
     say(preview.summary)
     levels = f", {preview.levels} levels" if preview.levels else ""
     say(f"likelihood in {preview.unit}{levels}")
+    if preview.reading:
+        say(f"read as: {preview.reading}")
     if preview.columns:
         terminal().print(_columns(preview.columns))
-    for warning in preview.warnings:
-        say(f"Warning: {warning}")
+    for line in _notes(preview):
+        say(plain(line))
     if target is not None:
         say(plain(str(export_preview(preview, target))))
+
+
+def _notes(preview: DataPreview) -> Iterator[str]:
+    """Yield a line for each column that is not used, and for each warning."""
+    for column in preview.unused:
+        yield f"not used: {plain(column.name, _MAX_CELL)}: {column.reason}"
+    if preview.more_unused:
+        yield f"not used: {preview.more_unused:,} more columns"
+    for warning in preview.warnings:
+        yield f"warning: {warning}"
 
 
 def _columns(columns: list[ColumnStatistics]) -> Table:

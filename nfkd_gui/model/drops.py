@@ -16,8 +16,8 @@ from nfkd.text import plain
 
 DropKind = Literal["experiment", "run", "data", "array", "weights", "nothing"]
 USABLE = (
-    "An experiment (.toml), the folder of a run, a table (.csv, .tsv, .parquet, .npy, .h5), an array of images (.npy, "
-    ".npz, .h5), a folder of images, or a teacher's weights (.safetensors) can be dropped."
+    "An experiment (.toml), the folder of a run, a table (.csv, .tsv, .txt, .xlsx, .parquet, .npy, .h5 …), an array of "
+    "images (.npy, .npz, .h5), a folder of images, or a teacher's weights (.safetensors) can be dropped."
 )
 _ONE = "One file or folder at a time can be dropped"
 _HDF5 = {".h5", ".hdf5"}

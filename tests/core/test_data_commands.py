@@ -111,6 +111,18 @@ def test_a_table_is_shown_with_its_columns(folder: Path, capsys: Shell) -> None:
         assert [float(word) for word in line.split()[1:]] == pytest.approx(expected, rel=1e-4)
 
 
+def test_what_was_detected_and_what_is_not_used_is_shown(folder: Path, capsys: Shell) -> None:
+    rows = [f"{number};{number / 7:.3f};{'ab'[number % 2]};-999".replace(".", ",") for number in range(79)]
+    (folder / "rows.csv").write_text("\n".join([";x;kind;y", *rows, "79;9,5;a;1"]))
+    assert main(["data", "show", "rows.csv"]) == 0
+    shown = capsys.readouterr().out
+    assert "read as: separated by ;, decimal comma\n" in shown
+    assert "not used: 0: counts the rows" in shown
+    assert "not used: kind: has 'a' in row 1" in shown
+    assert main(["data", "show", "rows.csv", "--set", "columns=x", "--set", "separator=;"]) == 0
+    assert "not used: y: is not chosen" in capsys.readouterr().out
+
+
 def test_missing_values_are_counted(folder: Path, capsys: Shell) -> None:
     rows = np.random.default_rng(1).normal(size=(100, 2))
     rows[:7, 1] = np.nan

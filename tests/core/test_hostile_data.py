@@ -34,7 +34,10 @@ def refused(**data: object) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.h5", "x.csv", "x.tsv", "x.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    ["x.npy", "x.npz", "x.h5", "x.csv", "x.tsv", "x.parquet", "x.txt", "x.csv.gz", "x.zip", "x.feather", "x.xlsx"],
+)
 def test_hostile_data_files_are_refused_by_name(name: str, tmp_path: Path) -> None:
     kinds = (["table"] if name != "x.npz" else []) + (["image_stack"] if name[-3:] in {"npy", "npz", ".h5"} else [])
     for build in set(hostile.ANY_FILE.values()) - {hostile.endless}:

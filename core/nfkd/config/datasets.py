@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, get_args
@@ -19,7 +20,7 @@ from pydantic.fields import FieldInfo
 from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
 from nfkd.config.problems import ConfigError, ConfigProblem, problems_of
-from nfkd.config.toml import is_table, read_toml, toml_document, toml_text, toml_value
+from nfkd.config.toml import is_table, names_value, read_toml, toml_document, toml_text, toml_value
 from nfkd.files import is_folder, is_taken, open_regular, replace_file
 from nfkd.text import NAME_LENGTH, name_problem, plain
 
@@ -27,7 +28,9 @@ ENVIRONMENT = "NFKD_DATASETS"
 """Environment variable with another folder for the user's data sets."""
 
 _NAME = re.compile(r"\w[\w +-]*")
-_BY_SUFFIX = {".csv": "table", ".tsv": "table", ".parquet": "table", ".npz": "image_stack"}
+TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".gz", ".zip", ".parquet", ".feather", ".xlsx")
+"""Suffixes of files that hold a table and nothing else."""
+_BY_SUFFIX = dict.fromkeys(TABLE_ENDINGS, "table") | {".npz": "image_stack"}
 _AMBIGUOUS = {".h5", ".hdf5"}
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Suffixes of image files."""
@@ -111,7 +114,24 @@ def _parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
     ]
     if problems:
         raise ConfigError(problems)
-    return {name.removeprefix("data."): toml_value(value) for _, name, _, value in pairs}
+    return {(key := name.removeprefix("data.")): override_value(key, value) for _, name, _, value in pairs}
+
+
+def override_value(field_name: str, text: str) -> Any:
+    """Return the value of an override of a field of the data: a list for lists of names, text for texts, else TOML."""
+    if field_name in _fields_of_type(tuple[str, ...]):
+        return names_value(text)
+    value = toml_value(text)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return text if is_number and field_name in _fields_of_type(str) else value
+
+
+@cache
+def _fields_of_type(annotation: Any) -> frozenset[str]:
+    """Return the names of the fields of a type, in all kinds of data."""
+    return frozenset(
+        name for model in _MODELS.values() for name, info in model.model_fields.items() if info.annotation == annotation
+    )
 
 
 def _apply_overrides(value: str | dict[str, Any], changes: dict[str, Any], folder: Path) -> dict[str, Any]:

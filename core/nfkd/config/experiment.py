@@ -13,7 +13,7 @@ from pydantic import PrivateAttr, ValidationError, ValidationInfo, field_validat
 
 from nfkd.config.base import Config, field
 from nfkd.config.data import DataConfig
-from nfkd.config.datasets import base_folder, resolve_data_table
+from nfkd.config.datasets import base_folder, override_value, resolve_data_table
 from nfkd.config.distillation import DistillationConfig
 from nfkd.config.fields import set_field
 from nfkd.config.flows import FlowConfig
@@ -216,8 +216,8 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> ConfigPr
     path = path.strip()
     if not equals or not path:
         return ConfigProblem("--set", f"{assignment!r} is not of the form path=value")
-    parents = path.split(".")[:-1]
-    value = toml_value(raw.strip())
+    *parents, last = path.split(".")
+    value = override_value(last, raw.strip()) if parents == ["data"] else toml_value(raw.strip())
     if path == "data" or parents == ["data"]:
         try:
             value = _resolve_data_override(document, path, value, folder)

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from nfkd.text import plain
 
 _SHOWN, _LISTED = 80, 100  # characters of a value, and problems of a file, in a message
+LONGEST_MESSAGE = 2000
+"""Most characters of a message about a problem; a longer one is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,15 @@ class ConfigProblem:
     path
         The dotted path of the field, such as ``student.hidden``; empty for the whole file.
     message
-        What is wrong and what is allowed, in one sentence.
+        What is wrong and what is allowed, in one sentence; cut to `LONGEST_MESSAGE`.
     """
 
     path: str
     message: str
+
+    def __post_init__(self) -> None:
+        if len(self.message) > LONGEST_MESSAGE:
+            object.__setattr__(self, "message", f"{self.message[: LONGEST_MESSAGE - 1]}…")
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message
@@ -130,6 +136,8 @@ def _type_message(item: Any) -> str:
         return f"cannot be used here{_format_input(item)}"
     if isinstance(value, str) and not value.strip():
         return f"is empty; it must be {expected}"
+    if kind == "tuple_type" and isinstance(value, str):
+        return f'must be a list, such as ["x", "y"]{_format_input(item)}'
     return f"must be {expected}{_format_input(item)}"
 
 

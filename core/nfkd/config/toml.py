@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -150,6 +151,26 @@ def toml_value(text: str) -> Any:
         return toml_document(f"value = {text}\n")["value"]
     except (ConfigError, LookupError):
         return text
+
+
+def names_value(text: str) -> list[Any]:
+    """Return the list of names that an override gives: TOML, such as ``["x, y"]``, or names with commas between them.
+
+    Brackets around the names and quotes around one with a comma are allowed; a number stands for its digits.
+
+    Examples
+    --------
+    >>> names_value("x, y"), names_value("[x,y]"), names_value('["x, y"]')
+    (['x', 'y'], ['x', 'y'], ['x, y'])
+    """
+    value = toml_value(text)
+    if isinstance(value, list):
+        return [item if isinstance(item, (str, bool, list, dict)) else str(item) for item in cast("list[Any]", value)]
+    if isinstance(value, str) and value != text:
+        return [value]  # a text in quotes
+    inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    cells: list[str] = next(csv.reader([inside], skipinitialspace=True), list[str]())
+    return [name for cell in cells if (name := cell.strip())]
 
 
 def is_table(value: Any) -> TypeGuard[dict[str, Any]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nfkd.data.fingerprint import Fingerprint
 
 _MARGIN = 0.1
+_LISTED = 20  # columns in a message
 _IMAGE_RANGE, _RANGE_EXAMPLES = (-0.5, 1.5), 100_000
 _CHOICE_SEED = 0
 _EXAMPLES_PATH = "training.student_examples"
@@ -163,6 +164,14 @@ class Dataset:
     first_rows
         Some training rows of vectors before noise and scaling, (n, features) float64; None for images, and where they
         are not known.
+    reading
+        How a table was read, such as ``separated by ;, decimal comma``; may be empty.
+    unused
+        Name of each column of a table that is not used, and why.
+    warnings
+        What the user should know about the values.
+    split
+        How the examples are split, such as ``split by column part``; empty: at random, or as published.
     scaled_pictures
         Whether `to_picture` keeps vectors scaled, for a run of an older version whose pictures are.
     fingerprint
@@ -182,6 +191,10 @@ class Dataset:
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
     first_rows: np.ndarray | None = None
+    reading: str = ""
+    unused: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[ConfigProblem, ...] = ()
+    split: str = ""
     scaled_pictures: bool = False
     fingerprint: Callable[[], Fingerprint] | None = None
 
@@ -215,7 +228,14 @@ class Dataset:
         """One line that describes the data set."""
         counts = f"{len(self.train):,} train, {len(self.validation):,} validation, {len(self.test):,} test"
         context = f", context of {self.context_features}" if self.context_features else ""
-        return f"{self.name}: {counts}, {'×'.join(str(size) for size in self.event_shape)}{context}"
+        split = f", {self.split}" if self.split else ""
+        return f"{self.name}: {counts}, {'×'.join(str(size) for size in self.event_shape)}{context}{split}"
+
+    def describe_unused(self) -> str:
+        """Return the columns that are not used, with the reasons, for a message; empty if all are used."""
+        listed = [f"{name} ({reason})" for name, reason in self.unused[:_LISTED]]
+        more = f" and {len(self.unused) - _LISTED:,} more" if len(self.unused) > _LISTED else ""
+        return f"{', '.join(listed)}{more}"
 
     @property
     def picture_columns(self) -> list[str]:

@@ -28,6 +28,7 @@ _VERSION = 1
 _WHOLE = 256 << 20
 _BLOCKS, _BLOCK = 64, 1 << 20
 _CHUNK = 16 << 20  # bytes that are hashed at once
+_AT_RANDOM = "split at random"
 
 
 class SplitFingerprint(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,12 +53,15 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
         Names of a vector's features; may be empty.
     files
         Hash of the names and sizes of the files, if not all values were hashed.
+    split
+        The user's own split, as in `Dataset`; unset for others, so that their text stays that of earlier versions.
     """
 
     version: int = _VERSION
     parts: dict[str, SplitFingerprint]
     columns: tuple[str, ...] = ()
     files: str = ""
+    split: str | msgspec.UnsetType = msgspec.UNSET
 
     def encode(self) -> str:
         """Return it as JSON."""
@@ -74,7 +78,7 @@ def decode_fingerprint(text: str) -> Fingerprint | None:
 
 
 def fingerprinter(
-    splits: Mapping[str, DataSplit], columns: Sequence[str], files: Callable[[], Iterable[Path]]
+    splits: Mapping[str, DataSplit], columns: Sequence[str], files: Callable[[], Iterable[Path]], split: str = ""
 ) -> Callable[[], Fingerprint]:
     """Return a function that returns the fingerprint of a data set.
 
@@ -88,6 +92,8 @@ def fingerprinter(
         Names of a vector's features.
     files
         Returns the files that values are read from.
+    split
+        The user's own split, as in `Dataset`.
     """
     prints = {name: _fingerprint_split(split) for name, split in splits.items()}
     lazy = {name: split.values for name, split in splits.items() if not in_memory(split.values)}
@@ -96,7 +102,8 @@ def fingerprinter(
     def fingerprint() -> Fingerprint:
         whole = {name: msgspec.structs.replace(prints[name], values=_hash(values)) for name, values in lazy.items()}
         sampled = any(_bytes(values) > _WHOLE for values in lazy.values())
-        return Fingerprint(parts=prints | whole, columns=tuple(columns), files=_hash_sizes(files()) if sampled else "")
+        hashed = _hash_sizes(files()) if sampled else ""
+        return Fingerprint(parts=prints | whole, columns=tuple(columns), files=hashed, split=split or msgspec.UNSET)
 
     return fingerprint
 
@@ -171,13 +178,20 @@ def differences(made: Fingerprint, now: Fingerprint) -> list[str]:
     if made.parts.keys() != now.parts.keys():
         return [f"it has the splits {', '.join(now.parts)}, the run was made with {', '.join(made.parts)}"]
     found = []
-    if made.columns != now.columns:
+    if made.split != now.split:
+        found.append(f"it is {now.split or _AT_RANDOM}, the run was made with data {made.split or _AT_RANDOM}")
+    if list(map(_bare, made.columns)) != list(map(_bare, now.columns)):
         found.append(f"the columns differ: {list_names(now.columns)} instead of {list_names(made.columns)}")
     for name, split in made.parts.items():
         found += _split_differences(split, now.parts[name], f"the {name} split" if len(made.parts) > 1 else "")
     if not found and made.files != now.files:
         found.append("the names or sizes of the files differ")
     return found
+
+
+def _bare(name: str) -> str:
+    """Return a column's name without what earlier versions kept: blanks around it, and the sign of a comment."""
+    return name.lstrip("#% ").strip()
 
 
 def _split_differences(made: SplitFingerprint, now: SplitFingerprint, title: str) -> list[str]:

@@ -35,11 +35,7 @@ def open_array(file: ConfigPath, key: str = "", key_field: str = "data.key") -> 
         (external storage, a virtual dataset), since a foreign file could then read any file of this machine.
     """
     with file.reading():
-        require_regular(file.path)
-        try:
-            content = h5py.File(file.path, "r")
-        except OSError:
-            file.refuse("is not a complete HDF5 file: get it again")
+        content = open_hdf5(file)
         try:
             array = _find(content, key, file, replace(file, field=key_field))
             chunk = math.prod(array.chunks or ()) * array.dtype.itemsize
@@ -51,9 +47,30 @@ def open_array(file: ConfigPath, key: str = "", key_field: str = "data.key") -> 
         return array
 
 
-def _find(content: h5py.File, key: str, file: ConfigPath, named: ConfigPath) -> h5py.Dataset:
+def open_hdf5(file: ConfigPath) -> h5py.File:
+    """Return an open HDF5 file; raises as `open_array`."""
+    with file.reading():
+        require_regular(file.path)
+        try:
+            return h5py.File(file.path, "r")
+        except OSError:
+            file.refuse("is not a complete HDF5 file: get it again")
+
+
+def array_names(file: ConfigPath) -> list[str]:
+    """Return the names of all arrays in an HDF5 file; links are not followed."""
+    with open_hdf5(file) as content:
+        return _names(content)
+
+
+def _names(content: h5py.File) -> list[str]:
     names: list[str] = []  # reached by hard links, each object once
     content.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return names
+
+
+def _find(content: h5py.File, key: str, file: ConfigPath, named: ConfigPath) -> h5py.Dataset:
+    names = _names(content)
     if not key and not names:
         file.refuse("holds no array of its own (links are not followed): copy the arrays into it")
     if not key and len(names) > 1:

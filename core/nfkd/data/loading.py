@@ -80,7 +80,7 @@ def _load(config: DataConfig, source: Source[Any]) -> Dataset:
     _refuse_large(loaded)
     splits = {"train": loaded.train, "validation": loaded.validation, "test": loaded.test}
     own = {name: split for name, split in splits.items() if split is not None}
-    fingerprint = fingerprinter(own, loaded.columns, lambda: source.value_files(config))
+    fingerprint = fingerprinter(own, loaded.columns, lambda: source.value_files(config), loaded.split)
     return replace(divide(config, loaded), fingerprint=fingerprint)
 
 
@@ -132,11 +132,17 @@ def divide(config: DataConfig, loaded: Loaded) -> Dataset:
     if problems:
         raise DataError(problems, tuple(train.values.shape[1:]))
     if counts:
-        order = np.random.default_rng(getattr(config, "split_seed", 0)).permutation(len(train))
-        *indices, rest = np.split(order, np.cumsum(list(counts.values())))
+        *indices, rest = np.split(_order(config, len(train), sum(counts.values())), np.cumsum(list(counts.values())))
         splits |= {name: train.take(index) for name, index in zip(counts, indices, strict=True)}
         splits["train"] = train.take(rest)
     return _scale(loaded, [split for split in splits.values() if split is not None])
+
+
+def _order(config: DataConfig, count: int, held_out: int) -> np.ndarray:
+    """Return the order in which `count` examples are taken for validation, test and training."""
+    if getattr(config, "split", "random") != "order":
+        return np.random.default_rng(getattr(config, "split_seed", 0)).permutation(count)
+    return np.roll(np.arange(count), held_out)  # the last rows first
 
 
 def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
@@ -163,6 +169,10 @@ def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
         columns=loaded.columns,
         missing=loaded.missing,
         first_rows=None if loaded.levels is not None else _first_rows(train.values),
+        reading=loaded.reading,
+        unused=loaded.unused,
+        warnings=loaded.warnings,
+        split=loaded.split,
     )
     for split in splits:
         _refuse_infinite(dataset, split)

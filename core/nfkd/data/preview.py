@@ -12,13 +12,14 @@ from nfkd.data.dataset import DataError, Dataset
 from nfkd.data.loading import load_dataset
 from nfkd.data.source import NotFetchedError
 from nfkd.data.sources import SOURCES
-from nfkd.protocol.data import ColumnStatistics, DataPreview
+from nfkd.protocol.data import ColumnStatistics, DataPreview, UnusedColumn
 from nfkd.text import feature_names
 
 _IMAGES = 64
 _SIDE = 64  # pixels; larger images are averaged down
 _POINTS = 2000
 _ROWS = 1_000_000  # for the statistics of columns
+_UNUSED = 500  # columns
 
 
 def preview_dataset(config: DataConfig) -> DataPreview:
@@ -42,8 +43,11 @@ def preview_dataset(config: DataConfig) -> DataPreview:
         images=_thumbnails(dataset) if dataset.is_image else None,
         points=_original(dataset, _POINTS).astype(np.float32) if dataset.event_shape == (2,) else None,
         columns=[] if dataset.is_image else _column_statistics(dataset),
+        reading=dataset.reading,
+        unused=[UnusedColumn(name=name, reason=reason) for name, reason in dataset.unused[:_UNUSED]],
+        more_unused=max(0, len(dataset.unused) - _UNUSED),
         suggested=suggest_settings(config),
-        warnings=column_warnings(config, dataset),
+        warnings=[*dataset.warnings, *column_warnings(config, dataset)],
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfkd.config.data import Scaling
+from nfkd.config.tables import Scaling
 from nfkd.data.examples import Examples, in_memory
 
 _OUTPUT = np.float32

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from nfkd.config import Config, ConfigProblem
-from nfkd.config.data import Scaling
+from nfkd.config.tables import Scaling
 from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.files import stamp
@@ -39,7 +39,7 @@ class Loaded:
         How vectors and their context are scaled, fitted on the training split.
     dequantize
         Names of the columns of vectors that get noise; ``auto`` alone for all with repeated values.
-    standardised, augmentation, columns, missing
+    standardised, augmentation, columns, missing, reading, unused, warnings, split
         As in `Dataset`.
     """
 
@@ -55,6 +55,10 @@ class Loaded:
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
+    reading: str = ""
+    unused: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[ConfigProblem, ...] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     flows: dict[Role, FlowDescription] = {}
     checks = _LearnerChecks()
     if dataset is not None:
+        warnings += _table_warnings(config, dataset)
         teacher = None if teacher is None else on_scaled_values(teacher, dataset)
         problems += _student_data_problems(config, dataset)
         warnings += column_warnings(config.data, dataset)
@@ -192,6 +193,15 @@ def _student_data_problems(config: ExperimentConfig, dataset: Dataset) -> list[C
     except DataError as error:
         return error.problems
     return []
+
+
+def _table_warnings(config: ExperimentConfig, dataset: Dataset) -> list[ConfigProblem]:
+    """Return what to know about a table: suspicious values, and the columns that are left out without being named."""
+    warnings = list(dataset.warnings)
+    if dataset.unused and not getattr(config.data, "columns", ()):
+        message = f"not used: {dataset.describe_unused()}. To choose columns, name them"
+        warnings.append(ConfigProblem("data.columns", message))
+    return warnings
 
 
 def _data_summary(config: ExperimentConfig, dataset: Dataset) -> str:

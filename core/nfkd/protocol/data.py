@@ -43,6 +43,13 @@ class ColumnStatistics(Message, frozen=True):
     missing: int = 0
 
 
+class UnusedColumn(Message, frozen=True):
+    """A column of a table that is not used, and why, such as ``holds true and false: name it to use it as 1 and 0``."""
+
+    name: str
+    reason: str
+
+
 class DataPreview(Message, frozen=True):
     """A preview of a data set.
 
@@ -64,6 +71,12 @@ class DataPreview(Message, frozen=True):
         Some training examples of two features in their original unit, (n, 2) float32.
     columns
         Statistics of each feature of vectors.
+    reading
+        How a table was read, such as ``separated by ;, decimal comma, Windows-1252``; may be empty.
+    unused
+        The first columns of a table that are not used.
+    more_unused
+        Number of other columns that are not used.
     suggested
         Settings that fit the user's files better than those of the config, such as the size of a folder's images.
     warnings
@@ -84,6 +97,9 @@ class DataPreview(Message, frozen=True):
     images: np.ndarray | None = None
     points: np.ndarray | None = None
     columns: list[ColumnStatistics] = msgspec.field(default_factory=list[ColumnStatistics])
+    reading: str = ""
+    unused: list[UnusedColumn] = msgspec.field(default_factory=list[UnusedColumn])
+    more_unused: int = 0
     suggested: dict[str, int | bool] = msgspec.field(default_factory=dict[str, int | bool])
     warnings: list[ConfigProblem] = msgspec.field(default_factory=list[ConfigProblem])
     may_fetch: bool = False

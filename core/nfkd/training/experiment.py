@@ -140,6 +140,7 @@ class Experiment:
             self.log(f"{warning.path}: {warning.message}", "warning")
         if data_warning:
             self.log(data_warning, "warning")
+        self._log_table(load_dataset(self._config.data))
         if perceptual:
             self.log(perceptual)
         context = self._context(description, device, threads)
@@ -152,6 +153,13 @@ class Experiment:
             seed_run.execute()
             self.change(**self._results(), seeds_done=self._row.seeds_done + 1)
         return self._end()
+
+    def _log_table(self, dataset: Dataset) -> None:
+        """Log how a table was read and which of its columns are not used."""
+        if dataset.reading:
+            self.log(f"The table was read as: {dataset.reading}")
+        if dataset.unused and (self._resume or getattr(self._config.data, "columns", ())):  # else a warning says so
+            self.log(f"Columns that are not used: {dataset.describe_unused()}")
 
     def _context(self, description: Description, device: torch.device, threads: int) -> RunContext:
         config, dataset = self._config, load_dataset(self._config.data)

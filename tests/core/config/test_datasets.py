@@ -12,9 +12,10 @@ import tomlkit
 from hypothesis import given
 from hypothesis import strategies as some
 
-from nfkd.config import ConfigError, ExperimentConfig
+from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.config.data import DrawnConfig, ImageFolderConfig, ImageStackConfig, MNISTConfig, TableConfig
 from nfkd.config.datasets import DATA_KINDS, add_dataset, dataset_names, parse_data, parse_data_toml
+from nfkd.config.problems import LONGEST_MESSAGE
 from nfkd.config.toml import toml_text
 
 
@@ -207,3 +208,46 @@ def test_any_name_is_accepted_or_refused(name: str) -> None:
 @given(some.text(max_size=80))
 def test_any_text_is_accepted_or_refused(text: str) -> None:
     assert not accepted(parse_data_toml, text) or "kind" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("x", ["x"]),
+        ("x,y", ["x", "y"]),
+        ("x, y ", ["x", "y"]),
+        ("[x,y]", ["x", "y"]),
+        ('["x", "y"]', ["x", "y"]),
+        ("['a, b', \"c d\"]", ["a, b", "c d"]),
+        ('"a, b",c d', ["a, b", "c d"]),
+        ('"a, b"', ["a, b"]),
+        ("0,2", ["0", "2"]),
+        ("3", ["3"]),
+        ("[0, 1]", ["0", "1"]),
+        ("", []),
+    ],
+)
+def test_a_list_of_names_is_given_in_several_forms(tmp_path: Path, text: str, names: list[str]) -> None:
+    path = tmp_path / "t.csv"
+    path.touch()
+    for name in ("columns", "context", "missing_texts"):
+        config = parse_data(str(path), overrides=[f"{name}={text}"])
+        assert list(getattr(config, name)) == names
+        experiment = ExperimentConfig.load("two_moons", [f"data={path}", f"data.{name}={text}"])
+        assert list(getattr(experiment.data, name)) == names
+
+
+def test_signs_of_a_table_may_be_given_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.touch()
+    overrides = ["separator=;", "decimal=,", "thousands='", "header=true", "comment=#", "weight=3"]
+    config = parse_data(str(path), overrides=overrides)
+    assert isinstance(config, TableConfig)
+    found = (config.separator, config.decimal, config.thousands, config.header, config.comment, config.weight)
+    assert found == ("semicolon", "comma", "apostrophe", "yes", "#", "3")
+    with pytest.raises(ConfigError, match=r'must be a list, such as \["x", "y"\]'):
+        parse_data({"kind": "table", "path": str(path), "columns": "x,y"})
+
+
+def test_a_long_message_is_cut_in_one_place() -> None:
+    assert len(ConfigProblem("data.columns", "x" * 100_000).message) == LONGEST_MESSAGE

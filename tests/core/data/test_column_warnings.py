@@ -88,4 +88,4 @@ def test_the_terminal_shows_the_warnings(tmp_path: Path, capsys: pytest.CaptureF
         "x,n\n" + "".join(f"{value},{index % 3}\n" for index, value in enumerate(NORMAL))
     )
     assert main(["data", "show", str(tmp_path / "rows.csv")]) == 0
-    assert "Warning: data.dequantize: column n has only 3 distinct values" in capsys.readouterr().out
+    assert "warning: data.dequantize: column n has only 3 distinct values" in capsys.readouterr().out

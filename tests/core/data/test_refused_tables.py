@@ -62,7 +62,6 @@ def test_a_column_whose_quartiles_coincide_is_not_constant(tmp_path: Path) -> No
             pl.Series(["1"] * 5 + ["many"] + ["2.5"] * 194),
             "x has 'many' in row 6 (the first is 1), which is not a number",
         ),
-        (pl.Series([True, False] * 100), "x holds true and false"),
         (pl.Series([dt.date(2020, 1, 1)] * 200), "x holds dates or times"),
         (pl.Series([dt.datetime(2020, 1, 1, tzinfo=dt.UTC)] * 200), "x holds dates or times"),
         (pl.Series(["a", "b"] * 100, dtype=pl.Categorical), "x holds categories"),
@@ -85,7 +84,7 @@ def test_a_chosen_column_without_numbers_is_refused(tmp_path: Path, column: Any,
 
 
 def test_arrays_of_other_types_are_refused(tmp_path: Path) -> None:
-    for kind in ("?", "c16", "M8[s]", "m8[s]", "S3", "U3"):
+    for kind in ("c16", "M8[s]", "m8[s]", "S3", "U3"):
         np.save(tmp_path / "t.npy", np.zeros((50, 2), kind))
         assert "holds" in refusal(str(tmp_path / "t.npy"), columns=("0", "1"))
 
@@ -133,16 +132,13 @@ def test_all_problems_with_columns_are_reported(tmp_path: Path) -> None:
         ("t.csv", b"a,b\n1,2\n3,4,5\n", "has 3 values in line 3, but 2 in its first"),
         ("t.csv", b"a,a\n1,2\n", "several columns of the name 'a'"),
         ("t.csv", b"a,b\n1,2\n" * 50, "a has 'a' in row 2"),
-        (
-            "t.csv",
-            b"a;b\n" + b"1;2\n" * 50,
-            "which is not a number: are the values separated by semicolons?",
-        ),
+        ("t.csv", b"a;b\n1;2\n3;4;5\n", "has 3 values in line 3, but 2 in its first (read as separated by ;"),
         ("t.csv", b"a\n" + b"x\n" * 50, "no column of numbers left to be modelled: column a has 'x' in row 1"),
         ("t.parquet", b"PAR1 and then nothing", "is not a complete Parquet file"),
         ("t.npy", b"\x93NUMPY", "cannot be read"),
         ("t.h5", b"\x89HDF\r\n\x1a\n", "not a complete HDF5 file"),
-        ("t.xlsx", b"PK", "is not a table that can be read"),
+        ("t.xlsx", b"PK", "its compressed data is damaged"),
+        ("t.docx", b"PK", "is not a table that can be read"),
     ],
 )
 def test_files_that_are_no_tables_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:

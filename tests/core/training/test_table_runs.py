@@ -17,6 +17,7 @@ from nfkd.evaluation.likelihood import bootstrap_half_width, noisy
 from nfkd.protocol.events import Event, SeedStarted
 from nfkd.protocol.inspection import Origin, ReadLayers
 from nfkd.protocol.requests import Interpolate, Sample
+from nfkd.runs.log import read_log
 from tests.core.tiny import moons
 
 ROWS = 400
@@ -128,3 +129,14 @@ def test_scaled_units_are_named_everywhere(tmp_path: Path, capsys: pytest.Captur
     assert main(["export", str(tmp_path / "runs" / "one"), "--csv", "--figures", "--out", str(tmp_path / "out")]) == 0
     text = "".join(path.read_text() for path in sorted((tmp_path / "out").rglob("*.csv")))
     assert "test (nats (scaled))" in text
+
+
+def test_the_log_says_how_a_table_was_read_and_what_is_not_used(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"{x:.4f};{y:.4f};label".replace(".", ",") for x, y in rng.normal(size=(200, 2))]
+    (tmp_path / "t.csv").write_text("\n".join(["x;y;kind", *rows]))
+    table = {"kind": "table", "path": str(tmp_path / "t.csv")}
+    record = nfkd.run(ExperimentConfig.from_dict(moons().model_dump(mode="json") | {"data": table}), tmp_path / "run")
+    log = [line.text for line in read_log(record.path)]
+    assert any("separated by ;, decimal comma" in line for line in log)
+    assert any(line.startswith("data.columns: not used: kind (has 'label' in row 1") for line in log)

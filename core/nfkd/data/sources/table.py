@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from nfkd.config import ConfigProblem
-from nfkd.config.data import TableConfig
+from nfkd.config.tables import TableConfig
+from nfkd.data.columns import Table
 from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.examples import Examples, apply
 from nfkd.data.files import ConfigPath, expanded, named_file
+from nfkd.data.images import FEWEST
 from nfkd.data.scaling import sample, unfit
 from nfkd.data.source import Loaded, Source
-from nfkd.data.tables import Table, read_table, suggest_columns
+from nfkd.data.suspicious import counting_warnings, sentinel_warnings
+from nfkd.data.table_columns import Chosen, choose, same_columns
+from nfkd.data.table_parts import PartTable, describe_split, open_parts, rows_of_parts
 
 _READ_WHOLE = 2**27  # values: a table of up to a GiB of float64 is read into memory, where batches are fast
 _CHUNK = 2**21  # values
 _FEWEST = 24  # rows, for three splits
+_TREAT = " or choose how to treat missing values (data.missing)"
 
 
 class AnyTable(Source[TableConfig]):
@@ -37,8 +42,9 @@ class AnyTable(Source[TableConfig]):
         _file(config)
 
     def value_files(self, config: TableConfig) -> Iterable[Path]:
-        """Return the file."""
-        return [expanded(config.path)]
+        """Return the file, or those of the parts."""
+        parts = (config.validation_file, config.test_file) if config.split == "files" else ()
+        return [expanded(path) for path in (config.path, *parts) if path.strip()]
 
     def load(self, config: TableConfig) -> Loaded:
         """Return the rows, before the split and the scaling.
@@ -46,138 +52,135 @@ class AnyTable(Source[TableConfig]):
         Raises
         ------
         DataError
-            If the file is not a table; columns are missing, chosen twice or without numbers; or values are infinite
-            or, unless the config allows it, missing: with column and row.
+            If the file is not a table; columns are missing, chosen twice or without numbers; values are infinite or,
+            unless the config allows it, missing: with column and row; or the user's own parts are not complete.
         """
         file = _file(config)
-        table, name = read_table(file, config.key), file.path.name
-        if not table.count:
-            file.refuse("holds no rows: give a table with some")
-        chosen = _choose(config, table, name)
-        if table.count < _FEWEST:
-            few = "1 row" if table.count == 1 else f"{table.count} rows"
-            replace(file, event_shape=chosen.event_shape).refuse(
-                f"has only {few}: three splits need at least {_FEWEST}"
-            )
-        rows = table.rows(chosen.all)
-        if len(rows) * len(chosen.all) <= _READ_WHOLE:
-            rows = rows[:]
-        kept, missing = _scan(config, rows, chosen)
+        tables = open_parts(config, file)
+        main = tables["train"]
+        if not main.table.count:
+            main.file.refuse("holds no rows: give a table with some")
+        chosen = choose(config, main.table, main.name)
+        _refuse_few(tables, chosen)
+        reads = {
+            part: _read(config, each, same_columns(chosen, main, each, part), several=len(tables) > 1)
+            for part, each in tables.items()
+        }
+        splits = {part: read.split for part, read in reads.items()}
+        if config.split == "column":
+            splits = _divide(main, chosen, reads["train"])
+        for part, split in splits.items():
+            _refuse_small(config, part, split, own=len(splits) > 1, chosen=chosen)
         return Loaded(
-            name=name,
-            train=_split(table, rows, chosen, kept),
+            name=main.file.path.name,
+            train=splits["train"],
+            validation=splits.get("validation"),
+            test=splits.get("test"),
             scaling=config.scaling,
             dequantize=config.dequantize,
             columns=chosen.names[: len(chosen.targets)],
-            missing=missing[: len(chosen.targets)],
+            missing=_total_missing([read.missing for read in reads.values()])[: len(chosen.targets)],
             prepare=lambda train: _prepare(config, chosen, train),
+            reading=main.table.reading,
+            unused=chosen.unused,
+            warnings=tuple(warning for read in reads.values() for warning in read.warnings),
+            split=describe_split(config, splits),
         )
 
 
 def _file(config: TableConfig) -> ConfigPath:
     if not config.path.strip():
-        message = "names nothing yet: name a file, .csv, .tsv, .parquet, .npy or .h5"
+        message = "names nothing yet: name a file, such as .csv, .txt, .xlsx, .parquet, .npy or .h5"
         raise DataError([ConfigProblem("data.path", message)])
     return named_file(config.path, "data.path")
 
 
+def _refuse_few(tables: Mapping[str, PartTable], chosen: Chosen) -> None:
+    for each in tables.values():
+        count, fewest = each.table.count, _FEWEST if len(tables) == 1 else FEWEST
+        if count < fewest:
+            few = "1 row" if count == 1 else f"{count} rows"
+            needed = f"three splits need at least {fewest}" if len(tables) == 1 else f"a part needs at least {fewest}"
+            replace(each.file, event_shape=chosen.event_shape).refuse(f"has only {few}: {needed}")
+
+
+def _refuse_small(config: TableConfig, part: str, split: DataSplit, *, own: bool, chosen: Chosen) -> None:
+    if own and len(split) < FEWEST:
+        field = "data.part_column" if config.split == "column" else "data.split"
+        message = f"the {part} part has only {len(split)} complete rows, and at least {FEWEST} are needed: add some"
+        raise DataError([ConfigProblem(field, message)], chosen.event_shape)
+
+
 @dataclass(frozen=True)
-class _Chosen:
-    """Indices of the columns in each role, and the names of all of them in this order."""
+class _Read:
+    """The rows of a table that are kept, their indices (None: all), and the missing values by column."""
 
-    targets: tuple[int, ...]
-    context: tuple[int, ...]
-    weight: tuple[int, ...]
-    names: tuple[str, ...]
-
-    @property
-    def all(self) -> tuple[int, ...]:
-        return self.targets + self.context + self.weight
-
-    @property
-    def event_shape(self) -> tuple[int, ...]:
-        return (len(self.targets),)
-
-    def problem(self, position: int, message: str) -> ConfigProblem:
-        """Return a problem of the column at a position in `all`, at the config's field that chose it."""
-        field = "columns"
-        if position >= len(self.targets):
-            field = "context" if position < len(self.targets) + len(self.context) else "weight"
-        return ConfigProblem(f"data.{field}", f"column {self.names[position]} {message}")
+    split: DataSplit
+    kept: np.ndarray | None
+    missing: tuple[int, ...]
+    warnings: tuple[ConfigProblem, ...]
 
 
-def _choose(config: TableConfig, table: Table, name: str) -> _Chosen:
-    """Find the columns of a config; raise all problems with them at once."""
-    problems: list[ConfigProblem] = []
-    owner: dict[int, str] = {}
-
-    def find(field: str, labels: Sequence[str]) -> tuple[int, ...]:
-        found = []
-        for label in labels:
-            index = _index(label, table)
-            if index is None:
-                message = f"{name} has no column {label!r}: {suggest_columns(label, table.columns)}"
-                problems.append(ConfigProblem(field, message))
-            elif index in owner:
-                message = (
-                    f"column {table.columns[index].name} is chosen twice, here and at {owner[index]}: choose it once"
-                )
-                problems.append(ConfigProblem(field, message))
-            else:
-                owner[index] = field
-                found.append(index)
-        return tuple(found)
-
-    targets = find("data.columns", config.columns)
-    context = find("data.context", config.context)
-    weight = find("data.weight", (config.weight,) if config.weight else ())
-    if not config.columns:
-        targets = tuple(
-            index
-            for index, column in enumerate(table.columns)
-            if index not in owner and (not column.problem or column.mixed)
-        )
-        owner |= dict.fromkeys(targets, "data.columns")
-    for index, field in sorted(owner.items()):
-        column = table.columns[index]
-        if column.problem:
-            problems.append(ConfigProblem(field, f"column {column.name} {column.problem}: choose columns of numbers"))
-    if not targets and not problems:
-        message = f"{name} has no column of numbers left to be modelled{_describe_first_problem(table)}"
-        problems.append(ConfigProblem("data.columns", message))
-    if problems:
-        raise DataError(problems)
-    names = tuple(table.columns[index].name for index in targets + context + weight)
-    return _Chosen(targets, context, weight, names)
+def _read(config: TableConfig, part: PartTable, chosen: Chosen, *, several: bool) -> _Read:
+    table, numbers = part.table, _missing_numbers(config)
+    rows = table.rows(chosen.all)
+    if len(rows) * len(chosen.all) <= _READ_WHOLE:
+        rows = rows[:]
+    rows = _without(rows, numbers)
+    kept, missing = _scan(config, rows, chosen, f" of {part.name}" if several else "")
+    warnings: tuple[ConfigProblem, ...] = ()
+    if isinstance(rows, np.ndarray):
+        modelled = chosen.names[: len(chosen.targets)]
+        warnings = sentinel_warnings(rows, chosen.names) + counting_warnings(rows, modelled)
+    split = _split(table, rows, chosen, numbers)
+    return _Read(split if kept is None else split.take(kept), kept, missing, warnings)
 
 
-def _describe_first_problem(table: Table) -> str:
-    for column in table.columns:
-        if column.problem:
-            hint = ": are the values separated by semicolons? Use commas, or tabs in a .tsv file"
-            return f": column {column.name} {column.problem}{hint if ';' in column.name else ''}"
-    return ""
+def _missing_numbers(config: TableConfig) -> list[float]:
+    """Return the numbers that stand for missing values."""
+    found = []
+    for text in config.missing_texts:
+        try:
+            found.append(float(text))
+        except ValueError:
+            continue
+    return found
 
 
-def _index(label: str, table: Table) -> int | None:
-    """Return the index of a column given by its name or, if none has that name, by its index."""
-    names = [column.name for column in table.columns]
-    if label in names:
-        return names.index(label)
-    return int(label) if label.isdecimal() and int(label) < len(names) else None
+def _without(rows: Examples, numbers: list[float]) -> Examples:
+    """Return rows with NaN in place of numbers that stand for missing values."""
+    return apply(lambda chunk: np.where(np.isin(chunk, numbers), np.nan, chunk), rows) if numbers else rows
 
 
-def _scan(config: TableConfig, rows: Examples, chosen: _Chosen) -> tuple[np.ndarray | None, tuple[int, ...]]:
-    """Check every value once; return the rows to keep (None: all), and the number of missing values by column."""
+def _divide(main: PartTable, chosen: Chosen, read: _Read) -> dict[str, DataSplit]:
+    """Return the rows of each part by the column that names it."""
+    parts = rows_of_parts(main, chosen.part)
+    if read.kept is None:
+        return {part: read.split.take(rows) for part, rows in parts.items()}
+    return {part: read.split.take(np.flatnonzero(np.isin(read.kept, rows))) for part, rows in parts.items()}
+
+
+def _total_missing(missing: list[tuple[int, ...]]) -> tuple[int, ...]:
+    counted = [counts for counts in missing if counts]
+    return tuple(map(sum, zip(*counted, strict=True)))
+
+
+def _scan(config: TableConfig, rows: Examples, chosen: Chosen, where: str) -> tuple[np.ndarray | None, tuple[int, ...]]:
+    """Check every value once; return the rows to keep (None: all), and the number of missing values by column.
+
+    `where` names the file in messages, where there are several.
+    """
     incomplete = np.zeros(len(rows), bool)
     counts = np.zeros(len(chosen.all), int)
     size = max(1, _CHUNK // len(chosen.all))
     for start in range(0, len(rows), size):
         chunk = rows[start : start + size]
-        _refuse(np.isinf(chunk), start, chosen, "is infinite")
+        _refuse(np.isinf(chunk), start, chosen, "is infinite", where)
         missing = np.isnan(chunk)
         if config.missing == "refuse":
-            _refuse(missing, start, chosen, "is missing", " or choose how to treat missing values (data.missing)")
+            _refuse(
+                missing, start, chosen, "is missing", where, " or choose how to treat missing values (data.missing)"
+            )
         incomplete[start : start + size] = missing.any(axis=1)
         counts += missing.sum(axis=0)
     columns = tuple(counts.tolist()) if incomplete.any() else ()
@@ -190,30 +193,30 @@ def _scan(config: TableConfig, rows: Examples, chosen: _Chosen) -> tuple[np.ndar
     return kept, columns
 
 
-def _refuse(wrong: np.ndarray, start: int, chosen: _Chosen, what: str, more: str = "") -> None:
+def _refuse(wrong: np.ndarray, start: int, chosen: Chosen, what: str, where: str, more: str = "") -> None:
     if wrong.any():
         row, position = np.argwhere(wrong)[0]
-        message = f"{what} in row {start + row + 1} (the first is 1): correct the file{more}"
+        message = f"{what} in row {start + row + 1}{where} (the first is 1): correct the file{more}"
         raise DataError([chosen.problem(int(position), message)], chosen.event_shape)
 
 
-def _split(table: Table, rows: Examples, chosen: _Chosen, kept: np.ndarray | None) -> DataSplit:
+def _split(table: Table, rows: Examples, chosen: Chosen, numbers: list[float]) -> DataSplit:
     """Return the rows in float64, with contexts and weights in memory."""
     first, last = len(chosen.targets), len(chosen.targets) + len(chosen.context)
     if isinstance(rows, np.ndarray):
         values, rest = rows[:, :first], rows[:, first:]
     else:
-        values = table.rows(chosen.targets)
-        rest = table.rows(chosen.all[first:])[:] if len(chosen.all) > first else np.empty((len(rows), 0))
-    split = DataSplit(
+        values = _without(table.rows(chosen.targets), numbers)
+        others = _without(table.rows(chosen.all[first:]), numbers) if len(chosen.all) > first else None
+        rest = np.empty((len(rows), 0)) if others is None else others[:]
+    return DataSplit(
         values,
         rest[:, : last - first] if chosen.context else None,
         rest[:, last - first] if chosen.weight else None,
     )
-    return split if kept is None else split.take(kept)
 
 
-def _prepare(config: TableConfig, chosen: _Chosen, train: DataSplit) -> Callable[[DataSplit], DataSplit]:
+def _prepare(config: TableConfig, chosen: Chosen, train: DataSplit) -> Callable[[DataSplit], DataSplit]:
     """Refuse columns that are constant or empty in the training split; return what fills in its medians."""
     columns = _join_columns(train)
     modelled = slice(len(chosen.all) - len(chosen.weight))
@@ -235,7 +238,8 @@ def _join_columns(train: DataSplit) -> np.ndarray:
     """Return values, context and weight of the training split (or of a sample of it) side by side."""
     values = sample(train.values)
     rest = [None if columns is None else columns[: len(values)] for columns in (train.context, train.weights)]
-    return np.concatenate([values, *(columns.reshape(len(values), -1) for columns in rest if columns is not None)], 1)
+    beside = [columns.reshape(len(values), -1) for columns in rest if columns is not None]
+    return np.concatenate([values, *beside], 1) if beside else values
 
 
 def _fill(split: DataSplit, median: np.ndarray) -> DataSplit:

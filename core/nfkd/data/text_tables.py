@@ -1,0 +1,166 @@
+"""Tables in text files, compressed or not, in any dialect that `nfkd.data.dialect` finds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nfkd.config.tables import TableConfig
+from nfkd.data.columns import MOST_COLUMNS, Table, frame_table, polars_errors
+from nfkd.data.dialect import Dialect, detect
+from nfkd.data.files import ConfigPath, refuse_large
+from nfkd.data.numbers import MISSING, allowed_styles
+from nfkd.data.unpacking import PACKED, inner_suffix, unpack
+from nfkd.files import open_regular
+
+_AS_NPY = "save it as .npy or .h5, which are read on access"
+_HEAD, _LONGEST_HEAD, _HEAD_LINES = 1 << 18, 1 << 23, 8  # bytes that the dialect is detected from
+_SAMPLED = 1 << 20  # bytes at three positions of a file, from which the number of values is estimated
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_text(file: ConfigPath, config: TableConfig) -> Table:
+    """Read a text file as a table.
+
+    Raises
+    ------
+    DataError
+        If it is no table, or its dialect cannot be told: the message names the setting to give.
+    """
+    if not allowed_styles(config):
+        replace(file, field="data.thousands").refuse(
+            "is read with the same sign for decimals and thousands: change one"
+        )
+    content: bytes | Path = unpack(file) if file.path.suffix.lower() in PACKED else file.path
+    if not content:
+        file.refuse("is empty")
+    with _open(content) as stream:
+        head = _head(stream)
+        whole = not stream.read(1)
+    dialect = detect(file, head, config, inner_suffix(file), whole=whole)
+    if len(dialect.names) > MOST_COLUMNS:
+        file.refuse(f"has more than {MOST_COLUMNS:,} columns: give a file with fewer")
+    refuse_large(file, _size(content, dialect), _AS_NPY)
+    content = _as_utf8(content, dialect, head)
+    frame = _read(file, content, dialect, config)
+    names = [name if dialect.named else str(index) for index, name in enumerate(dialect.names)]
+    separator = dialect.separator if len(dialect.names) > 1 else ""
+    return frame_table(names, frame, config, separator=separator, parts=dialect.parts)
+
+
+def _open(content: bytes | Path) -> BinaryIO:
+    return io.BytesIO(content) if isinstance(content, bytes) else open_regular(content)
+
+
+def _head(stream: BinaryIO) -> bytes:
+    """Return the first bytes of a file: more where the lines are long."""
+    head = stream.read(_HEAD)
+    while len(head) < _LONGEST_HEAD and head.count(b"\n") < _HEAD_LINES and (more := stream.read(len(head))):
+        head += more
+    return head
+
+
+def _size(content: bytes | Path, dialect: Dialect) -> int:
+    """Estimate the bytes that the values take as numbers: 8 each, at least the file's own size."""
+    separator = dialect.separator.encode()
+    with _open(content) as stream:
+        size = len(content) if isinstance(content, bytes) else os.fstat(stream.fileno()).st_size
+        samples = [stream.read(_SAMPLED)]
+        for start in (size // 2, size - _SAMPLED):
+            if start >= _SAMPLED:
+                stream.seek(start)
+                samples.append(stream.read(_SAMPLED))
+    ends = sum(sample.count(separator) + sample.count(b"\n") for sample in samples)
+    return max(size, 8 * ends * size // max(1, sum(map(len, samples))))
+
+
+def _as_utf8(content: bytes | Path, dialect: Dialect, head: bytes) -> bytes | Path:
+    """Return text in UTF-8 with single blanks between values and a line feed after each line.
+
+    A file that has this form is not read here.
+    """
+    old_ends = b"\r" in head and b"\n" not in head and not dialect.encoding.startswith("utf-16")
+    as_it_is = dialect.encoding == "utf-8" and dialect.separator != " " and not old_ends
+    if as_it_is and not head.startswith(_BOM):
+        return content
+    with _open(content) as stream:
+        data = stream.read()
+    if dialect.encoding != "utf-8":
+        data = data.decode(dialect.encoding, "replace").encode()
+    data = data.removeprefix(_BOM)
+    if b"\r" in data and b"\n" not in data:
+        data = data.replace(b"\r", b"\n")
+    return _single_blanks(data) if dialect.separator == " " else data
+
+
+def _single_blanks(data: bytes) -> bytes:
+    data = data.replace(b"\r\n", b"\n").replace(b"\t", b" ")
+    while b"  " in data:
+        data = data.replace(b"  ", b" ")
+    return data.replace(b"\n ", b"\n").replace(b" \n", b"\n").removeprefix(b" ").removesuffix(b" ")
+
+
+def _read(file: ConfigPath, content: bytes | Path, dialect: Dialect, config: TableConfig) -> Any:
+    """Return the frame of a text file: columns that are plain in the head as numbers, others as text.
+
+    polars slows down by half when it looks for many markers of missing values. So it is first given those of the head,
+    then all; if a column turns out to hold other text, all are read as text.
+    """
+    import polars as pl
+
+    keys = [str(index) for index in range(len(dialect.names))]
+
+    def read(plain: tuple[bool, ...], missing: tuple[str, ...]) -> Any:
+        return pl.read_csv(
+            content,
+            has_header=False,
+            skip_lines=dialect.skip,
+            schema={key: pl.Float64 if is_plain else pl.String for key, is_plain in zip(keys, plain, strict=True)},
+            null_values=list(missing) or None,
+            separator=dialect.separator,
+            comment_prefix=dialect.comment or None,
+            encoding="utf8-lossy",
+            glob=False,
+        )
+
+    every = config.missing_texts or MISSING
+    attempts = [(dialect.plain, dialect.missing), (dialect.plain, every)] if any(dialect.plain) else []
+    with polars_errors(lambda: file.refuse(_describe_problem(content, dialect))):
+        try:
+            for plain, missing in attempts:
+                with suppress(pl.exceptions.ComputeError):
+                    return _without_empty_end(read(plain, missing))
+            return _without_empty_end(read((False,) * len(keys), ()))
+        except pl.exceptions.NoDataError:
+            return pl.DataFrame(schema=dict.fromkeys(keys, pl.Float64))
+
+
+def _without_empty_end(frame: Any) -> Any:
+    """Return a frame without the rows of empty lines at its end."""
+    import polars as pl
+
+    if not frame.height or any(value is not None for value in frame.row(-1)):
+        return frame
+    filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
+    return frame.head(filled[-1] + 1 if len(filled) else 0)
+
+
+def _describe_problem(content: bytes | Path, dialect: Dialect) -> str:
+    """Return what is wrong with a text file: the first line that is too long, if there is one."""
+    width = len(dialect.names)
+    try:
+        with io.TextIOWrapper(_open(content), encoding="utf-8", errors="replace", newline="") as stream:
+            lines = (line for line in stream if not dialect.comment or not line.startswith(dialect.comment))
+            for row in (rows := csv.reader(lines, delimiter=dialect.separator)):
+                if len(row) > width:
+                    found = ", ".join(dialect.parts)
+                    read = f" (read as {found}; another separator: data.separator)" if found else ""
+                    return f"has {len(row)} values in line {rows.line_num}, but {width} in its first{read}"
+    except (OSError, csv.Error):
+        pass
+    return "cannot be read as a table: it needs lines of values, with every quote closed"
