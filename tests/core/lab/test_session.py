@@ -157,13 +157,21 @@ def test_old_labs_are_closed_for_new_ones() -> None:
     [("iaf", "it began at the gradient of step"), ("glow1d", "The teacher's samples cannot be used: 300 of 300")],
 )
 def test_training_that_fails_stops_with_the_reason(kind: str, message: str) -> None:
-    training = {"learning_rate": 1.0, "gradient_clip": 0.0, "warmup_steps": 0, "teacher_steps": 3}
+    async def failing(engine: Engine) -> tuple[str, LabFrame]:
+        """Return a lab whose training has failed: at such a rate, rounding decides after which step."""
+        for steps in range(3, 20):
+            training = {"learning_rate": 1.0, "gradient_clip": 0.0, "warmup_steps": 0, "teacher_steps": steps}
+            lab = (await opened(engine, training=training, teacher={"kind": kind}, student={"kind": kind})).lab
+            await engine.answer(ControlLab(lab=lab, action="play"))
+            frame = await last(engine, lab, lambda frame: bool(frame.message) or done(frame))
+            if frame.message:
+                return lab, frame
+            await engine.answer(CloseLab(lab=lab))
+        pytest.fail("no training fails")
 
     async def scenario(watched: Watched) -> None:
         engine = watched.engine
-        lab = (await opened(engine, training=training, teacher={"kind": kind}, student={"kind": kind})).lab
-        await engine.answer(ControlLab(lab=lab, action="play"))
-        frame = await last(engine, lab, lambda frame: bool(frame.message))
+        lab, frame = await failing(engine)
         assert message in frame.message
         assert not frame.playing
         await engine.answer(ControlLab(lab=lab, action="restart"))
