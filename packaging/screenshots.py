@@ -1,7 +1,7 @@
 """Takes pictures of the studio: ``make screenshots``.
 
-The real window is shown with two recorded runs (``tests/data``) and a run in training. Every workspace and panel is
-drawn in both themes, at 1280×800 and 1920×1080, and at 2560×1440 with scale 2. All pictures go to
+The real window is shown with two recorded runs (``tests/data``), a small sweep and a run in training. Every workspace
+and panel is drawn in both themes, at 1280×800 and 1920×1080, and at 2560×1440 with scale 2. All pictures go to
 ``build/screenshots``, the workspaces at 1280×800 also to ``resources/screenshots``, where README and docs show them.
 Without a display the script starts Xvfb.
 """
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,19 @@ from sklearn.datasets import load_wine
 import nfkd
 from nfkd.config import ExperimentConfig
 from nfkd.config.lab import LabConfig
+from nfkd.config.sweep import SweepConfig
 from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Shutdown
+from nfkd.sweeps.execute import SweepLoop
+from nfkd.sweeps.sweep import Sweep
 from nfkd.terminal import say
 from nfkd_gui.app import make_window
 from nfkd_gui.panels.asking import AskingPanel
+from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.panels.flow import FlowPanel
 from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.window.main_window import MainWindow
+from nfkd_gui.window.sweep_dialog import SweepDialog
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES, SHOWN = ROOT / "build" / "screenshots", ROOT / "resources" / "screenshots"
@@ -48,6 +54,10 @@ IMAGES, PLANE = "digits", "pinwheel"
 """The recorded runs."""
 TABLE = "wine"
 """A run that the script trains."""
+SWEEP = "digits widths"
+"""A sweep that the script trains: its folder."""
+_GRID = {"student.hidden": [8, 16], "student.steps": [1, 2], "distillation.inherit": ["none", "blocks"]}
+_BUDGET = {"teacher_steps": 150, "student_steps": 100}
 _STEADY, _PATIENCE, _ESTIMATE, _TRAINING = 0.4, 30.0, 120.0, 300.0
 """Seconds without a change of the picture; the longest waits for them, for an estimate, and for a step of a run."""
 _SHORT = ("name=my digits", "training.teacher_steps=400", "training.student_steps=600", "monitor.pictures_every=50")
@@ -65,9 +75,13 @@ def main() -> None:
         take(options.sizes[0])
         return
     shutil.rmtree(PICTURES, ignore_errors=True)
-    for size in options.sizes:
-        with tempfile.TemporaryDirectory() as home:
-            subprocess.run(command(size), env=environment(Path(home), SIZES[size][1]), check=True, timeout=600)
+    with tempfile.TemporaryDirectory() as trained:
+        train_table(Path(trained))
+        train_sweep(Path(trained))
+        for size in options.sizes:
+            with tempfile.TemporaryDirectory() as home:
+                shutil.copytree(trained, home, dirs_exist_ok=True)
+                subprocess.run(command(size), env=environment(Path(home), SIZES[size][1]), check=True, timeout=600)
     say(f"{len(list(PICTURES.iterdir()))} pictures are in {PICTURES}")
 
 
@@ -82,7 +96,6 @@ def environment(home: Path, scale: int) -> dict[str, str]:
     for name in (IMAGES, PLANE):
         with zipfile.ZipFile(ROOT / "tests" / "data" / f"{name}.zip") as archive:
             archive.extractall(home / "runs")
-    train_table(home)
     (home / "run").mkdir(mode=0o700)
     own = {"HOME": home, "XDG_CONFIG_HOME": home / "config", "XDG_RUNTIME_DIR": home / "run", "QT_SCALE_FACTOR": scale}
     return os.environ | {name: str(value) for name, value in own.items()} | {"PYTHONPATH": f"{ROOT}/core:{ROOT}"}
@@ -102,6 +115,17 @@ def train_table(home: Path) -> None:
     nfkd.run(ExperimentConfig.from_dict(config), home / "runs" / TABLE)
 
 
+def train_sweep(home: Path) -> None:
+    """Train students of eight kinds with three seeds, and one teacher for all, for about a minute."""
+    base: dict[str, Any] = ExperimentConfig.load("digits").model_dump(mode="json")
+    base |= {"name": SWEEP, "seeds": base["seeds"] | {"count": 3}, "sweep": {"grid": _GRID}}
+    base["teacher"] |= {"steps": 4, "hidden": 32}
+    base["training"] |= _BUDGET
+    sweep = Sweep(SweepConfig.from_dict(base), home / "runs" / SWEEP)
+    sweep.begin()
+    SweepLoop(sweep).execute()
+
+
 def take(size: str) -> None:
     """Take all pictures of a size."""
     app = QApplication(sys.argv[:1])
@@ -117,7 +141,7 @@ async def _take(app: QApplication, size: str) -> None:
     window.resize(SIZES[size][0])
     studio = window.studio
     studio.start()
-    await until(lambda: len(studio.rows) == len([IMAGES, PLANE, TABLE]))
+    await until(lambda: len(studio.rows) == len([IMAGES, PLANE, TABLE]) + prod(map(len, _GRID.values())))
     camera = Camera(size)
     for theme in ("light", "dark"):
         studio.prefer(theme=theme)
@@ -173,10 +197,34 @@ async def views(window: MainWindow, runs: Path) -> AsyncIterator[tuple[str, QWid
     yield "panel-log", window.train.docks["log"]
     window.train.docks["log"].hide()
     yield "panel-inspector", window.train.docks["inspector"]
-    window.open_workspace("compare")
-    yield "compare", window
+    async for name, widget in comparisons(window):
+        yield name, widget
     async for name in lab_views(window):
         yield name, window
+
+
+async def comparisons(window: MainWindow) -> AsyncIterator[tuple[str, QWidget]]:
+    """Compare runs of the sweep, with each panel in front, show the dialog of a sweep, and yield names and widgets."""
+    window.open_workspace("compare")
+    model = window.compare.model
+    model.show_folder(SWEEP)
+    model.sort_by("student_test", descending=False)
+    await until(lambda: all("student_test" in group.values for group in model.groups))
+    model.choose([group.key for group in (*model.groups[:3], model.groups[-1])])
+    yield "compare", window
+    for name, dock in window.compare.docks.items():
+        if isinstance(dock.panel, ComparePanel):
+            dock.raise_()
+            window.compare.expand(dock)
+            await asyncio.sleep(_STEADY)
+            yield f"panel-{name.replace('.', '-')}", dock
+            window.compare.shrink()
+    window.sweeps.set_up("student.hidden")
+    [dialog] = window.findChildren(SweepDialog)
+    dialog.draft.set_values("student.hidden", "8, 16, 32")
+    await until(lambda: dialog.draft.description is not None or bool(dialog.draft.error))
+    yield "dialog-sweep", dialog
+    dialog.reject()
 
 
 async def lab_views(window: MainWindow) -> AsyncIterator[str]:
