@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QCheckBox, QProgressBar, QPushButton
 
 from nfkd.protocol.comparing import METRIC_GROUPS, CancelEvaluation, EvaluateRuns
 from nfkd.protocol.events import InspectionProgress
-from nfkd_gui.window.evaluate_dialog import EvaluateDialog
+from nfkd_gui.panels.runs_evaluate import EvaluateDialog
 from nfkd_gui.window.main_window import MainWindow
 from tests.gui.scripted_engine import row_of
 from tests.gui.window.steps import Do, child, click, settled, text
