@@ -31,12 +31,15 @@ class GridCell:
         The state that says most: *running* before *queued*, *failed* and *finished*.
     progress
         Share of all runs of the cell that is done.
+    measured
+        Number of groups that have the figure.
     """
 
     keys: tuple[str, ...]
     value: float
     state: str
     progress: float
+    measured: int = 1
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ def _cell(groups: Sequence[RunGroup], figure: Figure, fractions: Mapping[str, fl
         value=statistics.fmean(values) if values else math.nan,
         state=min((row.state for row in rows), key=_rank),
         progress=statistics.fmean(_done(row, fractions) for row in rows),
+        measured=len(values),
     )
 
 

@@ -135,7 +135,7 @@ class RunCell(QStyledItemDelegate):
         if not shown.numeric:
             _draw_elided(painter, place, cell.text, Qt.AlignmentFlag.AlignLeft)
             return
-        if shown.deviations:  # numbers stand below each other, also where one has no deviation
+        if shown.deviations or cell.extra:  # numbers stand below each other, also where one has no deviation
             painter.save()
             painter.setPen(QColor(tokens().muted))
             painter.drawText(place, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), cell.extra)

@@ -1,4 +1,4 @@
-"""The Compare workspace: the table of runs with the inspector beside it, and panels that compare the chosen runs."""
+"""The Compare workspace: the table of runs, panels that compare the chosen runs, and the inspector on demand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INSPECTOR, _NARROWEST = 376, 300
 
 
 class CompareWorkspace(Workspace):
-    """Lists the runs; the inspector at the right shows the selected one, panels below compare the chosen ones.
+    """Lists the runs; panels below compare the chosen ones, and the inspector, hidden at first, shows the selected one.
 
     Attributes
     ----------
@@ -38,7 +38,6 @@ class CompareWorkspace(Workspace):
         self.inspector = InspectorPanel(studio, self.selected, "selected", self)
         dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
         self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
-        self._show_inspector.setChecked(True)
         self._show_inspector.clicked.connect(dock.toggle.trigger)
         dock.toggle.toggled.connect(self._show_inspector.setChecked)
         add_compare_panels(self, studio, self.model)
@@ -81,4 +80,5 @@ class CompareWorkspace(Workspace):
 
     def keep_first_layout(self) -> None:
         arrange_compare_panels(self)
+        self.docks["selected"].hide()
         super().keep_first_layout()
