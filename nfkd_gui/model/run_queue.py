@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
-from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState, RunSweep, StopSweep, SweepAccepted
+from nfkd.protocol.queue import (
+    ContinueSweep,
+    OrderQueue,
+    PauseQueue,
+    QueueChanged,
+    QueueState,
+    RunSweep,
+    StopSweep,
+    SweepAccepted,
+    SweepProgress,
+)
 from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Reply, Request, ResumeFromDisk, Stop
 
@@ -50,6 +60,8 @@ class RunQueueModel(QObject):
         The queue.
     failed
         Runs that failed since the studio was started, the newest first.
+    unfinished
+        Sweeps that left the queue since then with runs that have not ended or have failed, the newest first.
     """
 
     changed = Signal()
@@ -61,10 +73,15 @@ class RunQueueModel(QObject):
         self._studio = studio
         self.state = QueueState()
         self.failed: list[str] = []
+        self.unfinished: list[SweepProgress] = []
 
     def follow(self, change: QueueChanged | QueueState) -> None:
         """Take the queue as the engine sends it."""
-        self.state = change.queue if isinstance(change, QueueChanged) else change
+        before, self.state = self.state, change.queue if isinstance(change, QueueChanged) else change
+        active = {sweep.folder for sweep in self.state.sweeps}
+        gone = [sweep for sweep in before.sweeps if sweep.folder not in active]
+        kept = [*(sweep for sweep in gone if sweep.ended < sweep.runs or sweep.failed), *self.unfinished]
+        self.unfinished = [sweep for sweep in kept if sweep.folder not in active]
         self.changed.emit()
 
     def follow_row(self, run: str) -> None:
@@ -96,6 +113,15 @@ class RunQueueModel(QObject):
     def stop_sweep(self, folder: str) -> None:
         """Start no further run of a sweep; its active run is stopped with a checkpoint."""
         self._command(StopSweep(folder=folder))
+
+    def continue_sweep(self, folder: str) -> None:
+        """Execute the runs of a sweep that have not ended; those that failed start again."""
+        request = ContinueSweep(folder=folder, retry=True)
+        self._studio.ask(request, self._accepted, self._studio.failed.emit)
+
+    def is_active(self, folder: str) -> bool:
+        """Return whether a sweep is in the queue."""
+        return any(sweep.folder == folder for sweep in self.state.sweeps)
 
     def run_sweep(self, text: str) -> None:
         """Start or queue a sweep, given as TOML."""

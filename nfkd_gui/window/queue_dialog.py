@@ -51,6 +51,11 @@ def summary(queue: RunQueueModel) -> str:
         parts.append("paused")
     elif end := clock(queue.seconds_left()):
         parts.append(f"ends about {end}")
+    parts += [
+        f"{plain(PurePath(sweep.folder).name, _LONGEST)} stopped at {sweep.ended} of {sweep.runs}"
+        for sweep in queue.unfinished[:1]
+        if sweep.ended < sweep.runs
+    ]
     if queue.failed:
         parts.append(f"{len(queue.failed)} failed")
     return " · ".join(parts)
@@ -99,6 +104,8 @@ class QueueDialog(QDialog):
         self._sweeps_title = PlainLabel("Sweeps, whose runs start when no other run waits", parent=self)
         self.stop = self._button("stop", "Stop the sweep", "Start no more of its runs; it can be continued later.")
         self.stop.clicked.connect(lambda: self._queue.stop_sweep(_key_of(self.sweeps)))
+        self.go_on = self._button("continue", "Continue", "Train its runs that have not ended or have failed.")
+        self.go_on.clicked.connect(lambda: self._queue.continue_sweep(_key_of(self.sweeps)))
         self._text = WrappedLabel(parent=self)
         self._failed_title = PlainLabel("Failed since the studio was started", parent=self)
         self.pause = self._button("pause", "Pause the queue", "Start no further run after the active one.")
@@ -141,6 +148,7 @@ class QueueDialog(QDialog):
         line.addStretch(1)
         line.addWidget(self.pause)
         sweeps.addWidget(self._sweeps_title, 1)
+        sweeps.addWidget(self.go_on)
         sweeps.addWidget(self.stop)
         retry.addWidget(self._failed_title, 1)
         retry.addWidget(self.retry)
@@ -159,13 +167,15 @@ class QueueDialog(QDialog):
     def refresh(self) -> None:
         """Show the current queue; the selected runs stay selected."""
         _fill(self.list, [(entry.run, _describe(entry)) for entry in self._queue.entries()])
-        _fill(self.sweeps, [(sweep.folder, _describe_sweep(sweep)) for sweep in self._queue.state.sweeps])
+        sweeps = [(sweep.folder, _describe_sweep(sweep)) for sweep in self._queue.state.sweeps]
+        sweeps += [(sweep.folder, f"{_describe_sweep(sweep)} · not in the queue") for sweep in self._queue.unfinished]
+        _fill(self.sweeps, sweeps)
         _fill(self.failed, [(run, plain(PurePath(run).name, _LONGEST)) for run in self._queue.failed])
         text = summary(self._queue)
         self._text.setText(text[:1].upper() + text[1:] if text else "No run is queued.")
         self.pause.setText("Continue the queue" if self._queue.state.paused else "Pause the queue")
-        for widget in (self._sweeps_title, self.sweeps, self.stop):
-            widget.setVisible(bool(self._queue.state.sweeps))
+        for widget in (self._sweeps_title, self.sweeps, self.go_on, self.stop):
+            widget.setVisible(bool(sweeps))
         for widget in (self._failed_title, self.failed, self.retry):
             widget.setVisible(bool(self._queue.failed))
         self._enable()
@@ -175,7 +185,9 @@ class QueueDialog(QDialog):
         self.up.setEnabled(row > 0)
         self.down.setEnabled(0 <= row < last)
         self.remove.setEnabled(row >= 0)
-        self.stop.setEnabled(self.sweeps.currentRow() >= 0)
+        active = self._queue.is_active(_key_of(self.sweeps))
+        self.stop.setEnabled(active)
+        self.go_on.setEnabled(self.sweeps.currentRow() >= 0 and not active)
         self.retry.setEnabled(self.failed.currentRow() >= 0)
 
     # --- commands -------------------------------------------------------------------------------------------------
@@ -223,6 +235,8 @@ def _fill(target: QListWidget, items: list[tuple[str, str]]) -> None:
         item.setToolTip(plain(run))
         if run == chosen:
             target.setCurrentItem(item)
+    if target.currentRow() < 0 and len(items) == 1:  # there is nothing to choose
+        target.setCurrentRow(0)
 
 
 def _key_of(source: QListWidget) -> str:
