@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from nfkd.config.run_filter import Value
 from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import CompareModel, RunGroup
 from nfkd_gui.model.compare_figures import COSTS, MEASURES, Figure, known_figures
@@ -78,7 +79,13 @@ class GridPanel(ComparePanel):
         return same_data(self.model.groups)
 
     def _settings(self, groups: Sequence[RunGroup]) -> list[str]:
-        return by_importance(differing_settings([group.values for group in groups]))
+        tried = [name for name, values in self._plan().items() if len(values) > 1]
+        return by_importance(list(dict.fromkeys([*differing_settings([group.values for group in groups]), *tried])))
+
+    def _plan(self) -> Mapping[str, Sequence[Value]]:
+        """Return the values that the sweep in the shown folder tries; none if it was not started here."""
+        folder = str(self.studio.listed_folder / self.model.folder) if self.model.folder else ""
+        return self.studio.queue.plans.get(folder, {})
 
     def missing(self) -> str:
         return "" if self._settings(self.groups()) else _MISSING
@@ -92,7 +99,7 @@ class GridPanel(ComparePanel):
         figures = known_figures((*MEASURES, *COSTS), [group.values for group in groups]) or [MEASURES[0]]
         figure = fill_figures(self.measure, figures)
         fractions = {run: progress.fraction for run, progress in self.studio.progress.items()}
-        return value_grid(groups, across, down, figure, fractions), figure
+        return value_grid(groups, across, down, figure, fractions, self._plan()), figure
 
     def draw(self) -> None:
         grid, figure = self.grid()
@@ -133,7 +140,7 @@ class GridPanel(ComparePanel):
         groups = [group for key in cell.keys if (group := self.model.group_of(key)) is not None]
         lines = [_describe(group, figure) for group in groups[:_LISTED]]
         more = [f"and {len(groups) - _LISTED} more"] if len(groups) > _LISTED else []
-        return "\n".join([*lines, *more])
+        return "\n".join([*lines, *more]) or "No run yet."
 
     # --- for the menu ---------------------------------------------------------------------------------------------
 

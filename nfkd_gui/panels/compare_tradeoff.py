@@ -67,7 +67,10 @@ class TradeOffPanel(ComparePanel):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._against.setVisible(self.width() >= scaled(_WIDE))
+        self._against.setVisible(self.measure.isVisible() and self.has_room(self._against))
+
+    def has_room(self, tool: QWidget) -> bool:
+        return tool is not self._against or self.width() >= scaled(_WIDE)
 
     # --- what is shown --------------------------------------------------------------------------------------------
 

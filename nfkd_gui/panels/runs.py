@@ -327,6 +327,8 @@ class RunsPanel(QWidget, Exportable):
         if len(self.compare.names()) != self._fitted:  # filter and order change no widths
             self._fitted = len(self.compare.names())
             self.table.fit_later()
+        else:
+            self.table.grow_later()
         self._select_current()
         self._refresh_actions()
 

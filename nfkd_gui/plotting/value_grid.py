@@ -27,7 +27,8 @@ _NARROWEST_SIDE, _WIDEST_SIDE = 32, 160
 """Width of the rows' values."""
 _WIDEST, _HIGHEST = 220, 112
 """Largest size of a cell."""
-_RAMP, _RAMP_STEPS = 120, 24
+_RAMP, _RAMP_STEPS, _TRACK = 120, 24, 60
+"""Width of the legend's scale and its steps; opacity of the part of a bar that is not done, of 255."""
 _ARROWS = {Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0)}
 _WORDS = {
     "queued": "waiting", "paused": "paused", "failed": "failed", "interrupted": "interrupted", "stopped": "stopped",
@@ -170,9 +171,10 @@ class ValueGridView(QWidget):
         if cell.state in {"running", "paused"}:
             painter.setPen(Qt.PenStyle.NoPen)
             bar = QRectF(rect.left(), rect.bottom() - scaled(_BAR), rect.width(), scaled(_BAR))
-            painter.fillRect(bar, QColor(colours.track))
+            ink = _ink(ground)
+            painter.fillRect(bar, QColor(ink.red(), ink.green(), ink.blue(), _TRACK))
             bar.setWidth(rect.width() * cell.progress)
-            painter.fillRect(bar, QColor(colours.accent))
+            painter.fillRect(bar, ink)
         self._paint_texts(painter, rect, place, cell, ground)
         if self.hasFocus() and place == self._cursor:
             painter.setPen(QPen(_ink(ground), 1, Qt.PenStyle.DashLine))

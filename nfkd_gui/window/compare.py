@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from nfkd_gui.model.selected_run import SelectedRun
@@ -33,7 +34,7 @@ class CompareWorkspace(Workspace):
         self.selected = SelectedRun(studio)
         runs.selected.connect(self.selected.select)
         runs.choose_shown()
-        self._table = self._centre(runs)
+        self._runs, self._table = runs, self._centre(runs)
         self.setCentralWidget(self._table)
         self.inspector = InspectorPanel(studio, self.selected, "selected", self)
         dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
@@ -69,6 +70,13 @@ class CompareWorkspace(Workspace):
         """Show the runs of a sweep, given by its folder below the runs folder, and their progress as a grid."""
         self.model.show_folder(folder)
         self.docks[GridPanel.name].raise_()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Give the table the keyboard: it is what a user acts on first."""
+        super().showEvent(event)
+        focus = self.focusWidget()
+        if focus is None or not focus.isVisible():
+            self._runs.table.setFocus()
 
     def expand(self, dock: PanelDock) -> None:
         super().expand(dock)

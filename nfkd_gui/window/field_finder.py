@@ -29,10 +29,10 @@ class FieldLine(QLineEdit):
         self._completer.setWidget(self)
         self._completer.setCompletionMode(QCompleter.CompletionMode.UnfilteredPopupCompletion)
         self._completer.setMaxVisibleItems(_SHOWN)
-        popup = QListView(self)
-        popup.setProperty("popup", True)
-        self._completer.setPopup(popup)
-        self._completer.activated[str].connect(self.choose, Qt.ConnectionType.QueuedConnection)  # Qt then writes here
+        self._popup = QListView(self)
+        self._popup.setProperty("popup", True)
+        self._completer.setPopup(self._popup)
+        self._completer.activated.connect(self.choose, Qt.ConnectionType.QueuedConnection)  # Qt then writes here
         self.textEdited.connect(self.propose)
 
     def found(self) -> list[str]:
@@ -46,7 +46,7 @@ class FieldLine(QLineEdit):
         """List the fields that fit."""
         self._titles.setStringList(self.found())
         if not self._titles.stringList():
-            self._completer.popup().hide()
+            self._popup.hide()
         elif self.hasFocus():
             self._completer.complete(self.rect())
 
