@@ -97,6 +97,11 @@ def same_data(groups: Sequence[RunGroup]) -> list[RunGroup]:
     return [group for group in groups if group.values.get("data") == found.most_common(1)[0][0]]
 
 
+def likelihood_unit(groups: Sequence[RunGroup]) -> str:
+    """Return the unit of the likelihoods of groups; a run that has just started has none yet."""
+    return next((unit for group in groups if (unit := str(group.values.get("unit") or ""))), "")
+
+
 def _figures(seeds: Iterable[tuple[RunRow, SeedValues]]) -> dict[str, list[float]]:
     """Return the numbers of all seeds by name."""
     found: dict[str, list[float]] = {}

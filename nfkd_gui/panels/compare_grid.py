@@ -12,7 +12,7 @@ from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import CompareModel, RunGroup
 from nfkd_gui.model.compare_figures import COSTS, MEASURES, Figure, known_figures
 from nfkd_gui.model.csv_files import Table
-from nfkd_gui.model.run_groups import same_data
+from nfkd_gui.model.run_groups import likelihood_unit, same_data
 from nfkd_gui.model.setting_names import by_importance, differing_settings, format_setting, setting_title
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.value_grid import GridCell, ValueGrid, value_grid
@@ -117,7 +117,7 @@ class GridPanel(ComparePanel):
         self.note.show_texts(self._notes(grid, {across, down}))
 
     def _legend(self, figure: Figure) -> str:
-        unit = figure.unit if figure.unit is not None else str(self.groups()[0].values.get("unit") or "")
+        unit = figure.unit if figure.unit is not None else likelihood_unit(self.groups())
         unit = "" if unit == "%" else unit  # the numbers have it
         return f"{figure.label or figure.title}{f' ({unit})' if unit else ''}"
 

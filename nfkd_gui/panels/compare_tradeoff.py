@@ -13,7 +13,7 @@ from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import CompareModel, RunGroup
 from nfkd_gui.model.compare_figures import COSTS, MEASURES, Figure, Flow, known_figures
 from nfkd_gui.model.csv_files import Table
-from nfkd_gui.model.run_groups import same_data
+from nfkd_gui.model.run_groups import likelihood_unit, same_data
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.panels.compare_choices import fill_figures
@@ -107,7 +107,7 @@ class TradeOffPanel(ComparePanel):
         if measure.unit is not None:
             return self.model.groups, measure.unit
         groups = same_data(self.model.groups)
-        return groups, str(groups[0].values.get("unit") or "")
+        return groups, likelihood_unit(groups)
 
     def points(self, groups: Sequence[RunGroup], measure: Figure, cost: Figure) -> list[TradePoint]:
         """Return the students, baselines and teachers of groups; equal baselines and teachers are shown once."""
