@@ -15,6 +15,8 @@ from nfkd_gui.widgets.labels import ElidedLabel, Tone, tip
 
 _BREAK = re.compile(r"(?<=[-_/])(?=[^-_/\s])|(?<= )")
 """Where a text may be broken into lines."""
+_SHORTEST = 2
+"""Characters of a line at least."""
 
 
 def fitting(texts: Sequence[str], metrics: QFontMetrics, width: int) -> str:
@@ -29,7 +31,9 @@ def in_lines(text: str, metrics: QFontMetrics, width: int) -> list[str]:
 
     A line ends at a space, or after a hyphen, an underscore or a slash, as in the names of runs.
     """
-    places = [found.start() for found in _BREAK.finditer(text)]
+    places = [
+        place for found in _BREAK.finditer(text) if _SHORTEST <= (place := found.start()) <= len(text) - _SHORTEST
+    ]
     if metrics.horizontalAdvance(text) <= width or not places:
         lines = [text]
     else:

@@ -566,15 +566,15 @@ def test_a_sweep_is_continued_from_one_of_its_runs(runs: RunsPanel, window: Main
         script.begin("/runs/widths/hidden-8", DIGITS)
         script.set_state("/runs/widths/hidden-8", "stopped")
         await settled(window.studio)
+        action = child(runs, QAction, "runs.continue_sweep")
+        runs.table.select_key("/runs/a")
+        assert not action.isEnabled()  # a run outside a folder of its own
         runs.table.select_key("/runs/widths/hidden-8")
-        action = next(each for each in runs.table.actions() if each.objectName() == "runs.continue_sweep")
         assert action.isEnabled()
         action.trigger()
         await settled(window.studio)
         [request] = [request for request in script.asked if isinstance(request, ContinueSweep)]
         assert (request.folder, request.retry) == ("/runs/widths", True)
-        runs.table.select_key(next(run for run in window.studio.rows if run.count("/") == 2))
-        assert not action.isEnabled()  # a run outside a folder of its own
 
     do(scenario())
 
