@@ -15,6 +15,7 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Request, Snapshot
 from nfkd_gui.model.compare import CompareModel
+from nfkd_gui.model.run_groups import parent_of
 from nfkd_gui.model.run_states import LIVE, RESUMABLE
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.reuse_teacher import with_teacher
@@ -80,6 +81,17 @@ class RunActions(QObject):
         """Resume the selected run from its checkpoint."""
         if self.single is not None and self.single.state in RESUMABLE:
             self._studio.resume_from_disk(self.single.run)
+
+    @property
+    def sweep_folder(self) -> str:
+        """The folder of the selected run, in which a sweep may be; empty for a run outside a folder of its own."""
+        row = self.single
+        return parent_of(row.run) if row is not None and self._compare.folder_of(row) else ""
+
+    def continue_sweep(self) -> None:
+        """Continue the sweep in the folder of the selected run; the engine refuses a folder without one."""
+        if self.sweep_folder:
+            self._studio.queue.continue_sweep(self.sweep_folder)
 
     def duplicate(self) -> None:
         """Load the selected run's experiment into the form."""
