@@ -19,6 +19,7 @@ from nfkd_gui.model.run_groups import parent_of
 from nfkd_gui.model.run_states import LIVE, RESUMABLE
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.reuse_teacher import with_teacher
+from nfkd_gui.panels.runs_evaluate import EvaluateDialog
 from nfkd_gui.panels.runs_labels import FolderDialog, NoteDialog, TagsDialog
 from nfkd_gui.panels.runs_trash import TrashDialog
 from nfkd_gui.widgets.dialogs import without_icons
@@ -100,6 +101,12 @@ class RunActions(QObject):
     def reuse_teacher(self) -> None:
         """Use the selected run's teacher in the form's experiment."""
         self._with_snapshot(self._replace_teacher)
+
+    def evaluate(self) -> None:
+        """Let the user choose metrics that the engine adds to the selected runs."""
+        rows = {row.run: row for row in self._selected()}
+        if rows:
+            EvaluateDialog(self._studio, rows, self._window).open()
 
     def _with_snapshot(self, use: Callable[[Snapshot], None]) -> None:
         def opened(reply: Reply) -> None:
