@@ -7,7 +7,7 @@ its metadata (``json_schema_extra``), which `nfkd.config.base.field` sets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from types import UnionType
@@ -167,31 +167,45 @@ class FoundField:
     help: str
 
 
-def all_fields() -> list[FoundField]:
+def all_fields(document: Mapping[str, Any] | None = None) -> list[FoundField]:
     """Return every field of an experiment, in the order of the form.
 
     A list of sections, such as the assistants, is one field. Fields of different kinds of a flow or of the data that
     have the same path and title are one field.
+
+    Parameters
+    ----------
+    document
+        An experiment: only the fields of its own kinds of flows and data are returned.
     """
     found: dict[tuple[str, str], FoundField] = {}
     for field in describe_model(ExperimentConfig):
-        for each in _found(field, () if not isinstance(field, Value) else ("Experiment",)):
+        for each in _found(field, () if not isinstance(field, Value) else ("Experiment",), document):
             found.setdefault((each.path, each.title), each)
     return list(found.values())
 
 
-def _found(field: Field, above: tuple[str, ...]) -> Iterator[FoundField]:
+def _kind_in(document: Mapping[str, Any], path: str) -> Any:
+    value: Any = document
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _found(field: Field, above: tuple[str, ...], document: Mapping[str, Any] | None) -> Iterator[FoundField]:
     names = (*above, field.label or field.title)
     match field:
         case Section():
             inside: Iterable[Field] = field.fields
         case Variants():
-            inside = (field.choice, *chain.from_iterable(field.members.values()))
+            kind = None if document is None else _kind_in(document, field.choice.path)
+            members = field.members.values() if kind not in field.members else [field.members[kind]]
+            inside = (field.choice, *chain.from_iterable(members))
         case _:
             yield FoundField(field.path, " › ".join(names), field.help)
             return
     for child in inside:
-        yield from _found(child, names)
+        yield from _found(child, names, document)
 
 
 def describe_model(model: type[BaseModel], path: str = "") -> tuple[Field, ...]:

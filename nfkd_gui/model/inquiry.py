@@ -78,5 +78,6 @@ class Inquiry(QObject):
         self._ask(self._request(), replied, failed, key=self._key)
 
     def stop(self) -> None:
-        """Do not ask after the pause."""
+        """Ask no more, and drop what still arrives: its receiver may be gone."""
+        self.subject = None
         self._quiet.stop()

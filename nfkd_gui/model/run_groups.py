@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -88,6 +89,17 @@ def make_group(
         counts = {name: float(sum(getattr(row, name) for row in rows)) for name in ("seeds", "seeds_done")}
         values = {**values, **counts, **means}
     return RunGroup(rows[0].run, tuple(rows), values, each)
+
+
+def same_data(groups: Sequence[RunGroup]) -> list[RunGroup]:
+    """Return the groups of the most frequent data set; likelihoods and distances of others do not compare."""
+    found = Counter(group.values.get("data") for group in groups)
+    return [group for group in groups if group.values.get("data") == found.most_common(1)[0][0]]
+
+
+def likelihood_unit(groups: Sequence[RunGroup]) -> str:
+    """Return the unit of the likelihoods of groups; a run that has just started has none yet."""
+    return next((unit for group in groups if (unit := str(group.values.get("unit") or ""))), "")
 
 
 def _figures(seeds: Iterable[tuple[RunRow, SeedValues]]) -> dict[str, list[float]]:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
-from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState, RunSweep, StopSweep, SweepAccepted
+from nfkd.config.sweep import SweepConfig
+from nfkd.protocol.queue import (
+    ContinueSweep,
+    OrderQueue,
+    PauseQueue,
+    QueueChanged,
+    QueueState,
+    RunSweep,
+    StopSweep,
+    SweepAccepted,
+    SweepProgress,
+)
 from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Reply, Request, ResumeFromDisk, Stop
 
@@ -50,6 +61,10 @@ class RunQueueModel(QObject):
         The queue.
     failed
         Runs that failed since the studio was started, the newest first.
+    unfinished
+        Sweeps that left the queue since then with runs that have not ended or have failed, the newest first.
+    plans
+        The values that each sweep tries, for those that were started here: by folder, then by setting.
     """
 
     changed = Signal()
@@ -61,10 +76,16 @@ class RunQueueModel(QObject):
         self._studio = studio
         self.state = QueueState()
         self.failed: list[str] = []
+        self.unfinished: list[SweepProgress] = []
+        self.plans: dict[str, Mapping[str, Sequence[Any]]] = {}
 
     def follow(self, change: QueueChanged | QueueState) -> None:
         """Take the queue as the engine sends it."""
-        self.state = change.queue if isinstance(change, QueueChanged) else change
+        before, self.state = self.state, change.queue if isinstance(change, QueueChanged) else change
+        active = {sweep.folder for sweep in self.state.sweeps}
+        gone = [sweep for sweep in before.sweeps if sweep.folder not in active]
+        kept = [*(sweep for sweep in gone if sweep.ended < sweep.runs or sweep.failed), *self.unfinished]
+        self.unfinished = [sweep for sweep in kept if sweep.folder not in active]
         self.changed.emit()
 
     def follow_row(self, run: str) -> None:
@@ -97,12 +118,27 @@ class RunQueueModel(QObject):
         """Start no further run of a sweep; its active run is stopped with a checkpoint."""
         self._command(StopSweep(folder=folder))
 
+    def continue_sweep(self, folder: str) -> None:
+        """Execute the runs of a sweep that have not ended; those that failed start again."""
+        request = ContinueSweep(folder=folder, retry=True)
+        self._studio.ask(request, self._follow_sweep, self._studio.failed.emit)
+
+    def is_active(self, folder: str) -> bool:
+        """Return whether a sweep is in the queue."""
+        return any(sweep.folder == folder for sweep in self.state.sweeps)
+
     def run_sweep(self, text: str) -> None:
         """Start or queue a sweep, given as TOML."""
         request = RunSweep(config=text, folder=self._studio.preferences.runs_folder)
-        self._studio.ask(request, self._accepted, self._studio.failed.emit)
 
-    def _accepted(self, reply: Reply) -> None:
+        def accepted(reply: Reply) -> None:
+            if isinstance(reply, SweepAccepted):
+                self.plans[reply.folder] = SweepConfig.from_toml(text).sweep.grid
+            self._follow_sweep(reply)
+
+        self._studio.ask(request, accepted, self._studio.failed.emit)
+
+    def _follow_sweep(self, reply: Reply) -> None:
         if isinstance(reply, SweepAccepted):
             self.sweep_accepted.emit(reply.folder)
 
@@ -129,6 +165,19 @@ class RunQueueModel(QObject):
         """Return the seconds until the last queued run ends; NaN where this is not known."""
         entries = self.entries()
         return entries[-1].ends if entries else math.nan
+
+    def sweep_seconds_left(self, sweep: SweepProgress) -> float:
+        """Return the seconds until a sweep ends, by the mean time of its runs; NaN before one has ended."""
+        rows = [row for row in self._studio.rows.values() if PurePath(row.run).parent == PurePath(sweep.folder)]
+        known = [row.seconds for row in rows if row.state == "finished"]
+        if not known or self.state.paused:
+            return math.nan
+        done = sum(self._fraction(row) for row in rows if row.state == "running")
+        return statistics.fmean(known) * max(sweep.runs - sweep.ended - done, 0.0)
+
+    def _fraction(self, row: RunRow) -> float:
+        progress = self._studio.progress.get(row.run)
+        return row.progress if progress is None else progress.fraction
 
     def _name(self, run: str) -> str:
         row = self._studio.rows.get(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -16,6 +16,7 @@ from nfkd_gui.numbers import format_count
 
 _ASIDE = ("name", "description", "data.", "compute.", "monitor.", "seeds.")
 """Settings that do not describe a student."""
+_FIRST = ("student.", "distillation.", "training.")
 _IMPLIED = {"Student", "Loss", "Training"}
 _LONGEST = 40
 
@@ -63,6 +64,11 @@ def differing_settings(runs: list[Mapping[str, Value]]) -> list[str]:
     """Return the settings of students, losses and training that are not the same in all runs, as in their files."""
     names = dict.fromkeys(name for values in runs for name in values if "." in name and not name.startswith(_ASIDE))
     return [name for name in names if len({values.get(name) for values in runs}) > 1]
+
+
+def by_importance(names: Sequence[str]) -> list[str]:
+    """Return settings of the student first, then those of loss and training, then the others."""
+    return sorted(names, key=lambda name: next((n for n, part in enumerate(_FIRST) if name.startswith(part)), 9))
 
 
 def format_setting(value: Value) -> str:

@@ -7,6 +7,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from nfkd.config.run_filter import Value
 from nfkd.protocol.records import RunRow
@@ -31,12 +32,15 @@ class GridCell:
         The state that says most: *running* before *queued*, *failed* and *finished*.
     progress
         Share of all runs of the cell that is done.
+    measured
+        Number of groups that have the figure.
     """
 
     keys: tuple[str, ...]
     value: float
     state: str
     progress: float
+    measured: int = 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,12 @@ class ValueGrid:
 
 
 def value_grid(
-    groups: Sequence[RunGroup], across: str, down: str, figure: Figure, fractions: Mapping[str, float]
+    groups: Sequence[RunGroup],
+    across: str,
+    down: str,
+    figure: Figure,
+    fractions: Mapping[str, float],
+    planned: Mapping[str, Sequence[Value]] | None = None,
 ) -> ValueGrid:
     """Return groups as a grid.
 
@@ -82,22 +91,36 @@ def value_grid(
         What the cells show.
     fractions
         The part of each run in training that is done, by directory.
+    planned
+        The values that a sweep tries, by setting: its pairs of values have a cell before they have a run.
     """
-    columns = _in_order({group.values.get(across) for group in groups})
-    rows = _in_order({group.values.get(down) for group in groups}) if down else (None,)
+    plan = planned or {}
+    columns = _in_order({*(group.values.get(across) for group in groups), *plan.get(across, ())})
+    rows = _in_order({*(group.values.get(down) for group in groups), *plan.get(down, ())}) if down else (None,)
     members: defaultdict[tuple[int, int], list[RunGroup]] = defaultdict(list)
     for group in groups:
         row = rows.index(group.values.get(down)) if down else 0
         members[row, columns.index(group.values.get(across))].append(group)
     states = [row.state for group in groups for row in group.rows]
+    cells = {place: _cell(inside, figure, fractions) for place, inside in members.items()}
+    if plan:
+        places = product(_places(rows, plan.get(down, rows)), _places(columns, plan.get(across, columns)))
+        cells = dict.fromkeys(places, _WAITING) | cells
     return ValueGrid(
         columns=columns,
         rows=rows,
-        cells={place: _cell(inside, figure, fractions) for place, inside in members.items()},
-        runs=len(states),
+        cells=cells,
+        runs=max(len(states), math.prod(map(len, plan.values())) if plan else 0),
         ended=sum(state in _ENDED for state in states),
         failed=states.count("failed"),
     )
+
+
+_WAITING = GridCell((), math.nan, "queued", 0.0, 0)
+
+
+def _places(axis: Sequence[Value], values: Sequence[Value]) -> list[int]:
+    return [axis.index(value) for value in values]
 
 
 def _cell(groups: Sequence[RunGroup], figure: Figure, fractions: Mapping[str, float]) -> GridCell:
@@ -108,6 +131,7 @@ def _cell(groups: Sequence[RunGroup], figure: Figure, fractions: Mapping[str, fl
         value=statistics.fmean(values) if values else math.nan,
         state=min((row.state for row in rows), key=_rank),
         progress=statistics.fmean(_done(row, fractions) for row in rows),
+        measured=len(values),
     )
 
 

@@ -85,7 +85,7 @@ class ComparePanel(QWidget, Exportable):
         self._sentence.setText(missing)
         self._stack.setCurrentIndex(0 if missing else 1)
         for tool in self.tools:
-            tool.setEnabled(not missing)
+            tool.setVisible(not missing and self.has_room(tool))
         if missing:
             self.remarked.emit("")
         else:
@@ -116,6 +116,11 @@ class ComparePanel(QWidget, Exportable):
     def drawing(self) -> QWidget:
         """Return the part of the content that belongs into a saved picture: everything but the controls."""
         return self.content
+
+    def has_room(self, tool: QWidget) -> bool:
+        """Return whether the head has room for a control."""
+        del tool
+        return True
 
     def restyle(self) -> None:
         """Apply the current theme."""

@@ -11,7 +11,7 @@ from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import CompareModel, RunGroup
 from nfkd_gui.model.compare_figures import FIGURES, known_figures
 from nfkd_gui.model.csv_files import Table
-from nfkd_gui.model.setting_names import differing_settings, format_setting, setting_title
+from nfkd_gui.model.setting_names import by_importance, differing_settings, format_setting, setting_title
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.plotting.parallel import ParallelPlot
@@ -82,7 +82,7 @@ class ParallelPanel(ComparePanel):
         known = {*settings, *results}
         if self._wanted is not None and (kept := [name for name in self._wanted if name in known]):
             return kept
-        first = sorted(settings, key=lambda name: not name.startswith(("student.", "distillation.")))[:_SETTINGS]
+        first = by_importance(settings)[:_SETTINGS]
         likelihood = "student_test" if "gap_closed" not in results else ""
         wanted = [name for name in _FIRST if name in results and (name != "student_test" or likelihood)]
         return [*first, *wanted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,7 @@ _SIZES = {"parameters": "Parameters", "multiply_adds": "Multiply-adds"}
 _SEVERAL = 2
 _SIGNS = {"better": "✓ ", "worse": "✗ "}
 """In place of the outcome where there is no room for the word."""
+_FIXED = re.compile(r"\.(\d)f")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,16 @@ class Cell:
     details: tuple[str, ...] = ()
     outcome: str = ""
     help: str = ""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the value is a number, which is never cut."""
+        return self.text.lstrip("−")[:1].isdigit()
+
+    @property
+    def shortest(self) -> str:
+        """The shortest details that have the difference."""
+        return self.details[-2] if len(self.details) > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ def _with_best(cells: tuple[Cell, ...], values: list[float]) -> tuple[Cell, ...]
 def _metric_row(metric: ComparedMetric) -> Row:
     cells = []
     for number, (mean, difference) in enumerate(zip(metric.means, metric.differences, strict=True)):
-        text = _number(mean.value, metric.form)
+        text = _number(mean.value, _form_of(mean.value, metric.form))
         half = f" ± {_number(mean.half, metric.form)}" if math.isfinite(mean.half) else ""
         help_ = f"{text}{half}, {_seeds(mean.seeds)}" if mean.seeds else "No value"
         details, outcome = (), ""
@@ -114,8 +126,19 @@ def _seeds(count: int) -> str:
     return f"{count} seed{'' if count == 1 else 's'}"
 
 
+def _form_of(value: float, form: str) -> str:
+    """Return the form of a value: one with an exponent if the fixed decimals would leave one digit or none."""
+    fixed = _FIXED.fullmatch(form)
+    small = fixed is not None and 0 < abs(value) < 10.0 ** (1 - int(fixed[1]))
+    return ".1e" if small else form
+
+
 def _number(value: float, form: str) -> str:
-    return f"{value:{form}}".replace("-", "−") if math.isfinite(value) else "–"
+    """Return a value as text, with an exponent as short as it can be: ``8.3e−5``."""
+    if not math.isfinite(value):
+        return "–"
+    head, exponent, digits = f"{value:{form}}".partition("e")
+    return f"{head}{exponent}{int(digits) if exponent else ''}".replace("-", "−")
 
 
 def table_rows(reply: RunsCompared) -> Iterator[list[object]]:

@@ -26,10 +26,12 @@ from nfkd_gui.widgets.labels import tip
 
 Index = QModelIndex | QPersistentModelIndex
 _HEIGHTS = {"section": 26, "plain": 25, "metric": 38, "verdict": 32}
-_LABELS, _NARROWEST, _WIDEST = 0.3, 64, 240
-"""Largest share of the labels in the width, and least and largest width of a column."""
-_HEAD, _MARGIN, _INDENT, _DOT, _GAP = 38, 6, 12, 8, 6
-"""Height of the names, margins of cells and labels, size of a dot, and its distance from the name."""
+_LABELS, _LEAST_LABELS, _NARROWEST, _WIDEST = 0.3, 0.2, 64, 240
+"""Shares of the labels in the width, at most and where the numbers need the room; least and largest width of a column
+without its numbers."""
+_HEAD, _MARGIN, _INDENT, _DOT, _GAP, _CHIP = 38, 4, 12, 8, 6, 3
+"""Height of the names, margins of cells and labels, size of a dot, its distance from the name, and least margin of the
+word in a chip."""
 _LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _UPPER = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
 _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -101,6 +103,10 @@ class DifferenceModel(QAbstractTableModel):
             case Qt.ItemDataRole.ToolTipRole:
                 return tip("\n".join(text for text in (row.label, row.help) if text))
         return None
+
+
+def _verdict_text(verdict: str) -> str:
+    return chip_text(verdict[:1].upper() + verdict[1:], verdict_tone(verdict))
 
 
 class RunHeader(QHeaderView):
@@ -189,14 +195,11 @@ class DifferenceCell(QStyledItemDelegate):
     def _paint_chip(painter: QPainter, place: QRectF, cell: Cell) -> None:
         if not cell.text:
             return
-        tone = verdict_tone(cell.text)
-        text = chip_text(cell.text[:1].upper() + cell.text[1:], tone)
+        text = _verdict_text(cell.text)
         size = chip_size(text)
         width = min(size.width(), place.width())
-        metrics = QFontMetrics(font("caption"))
-        text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, int(width) - scaled(_GAP))
-        top = place.center().y() - size.height() / 2
-        paint_chip(painter, QRectF(place.right() - width, top, width, size.height()), text, tone)
+        box = QRectF(place.right() - width, place.center().y() - size.height() / 2, width, size.height())
+        paint_chip(painter, box, text, verdict_tone(cell.text))
 
     @staticmethod
     def _paint_value(painter: QPainter, place: QRectF, cell: Cell) -> None:
@@ -250,13 +253,29 @@ class DifferenceView(QTableView):
         rows, header = self._model.rows, self.verticalHeader()
         metrics = QFontMetrics(font("body"))
         widest = max((metrics.horizontalAdvance(plain(row.label, _LONGEST)) for row in rows), default=0)
-        header.setFixedWidth(min(widest + scaled(_INDENT + _MARGIN + 2), max(int(_LABELS * self.width()), 1)))
+        count, needed = max(self._model.columnCount(), 1), self._needed()
+        room = header.width() + self.viewport().width()
+        labels = max(min(int(_LABELS * self.width()), room - count * needed), int(_LEAST_LABELS * self.width()), 1)
+        header.setFixedWidth(min(widest + scaled(_INDENT + _MARGIN + 2), labels))
         for number, row in enumerate(rows):
             header.resizeSection(number, scaled(_HEIGHTS[row.kind]))
-        count = max(self._model.columnCount(), 1)
-        width = min(max(self.viewport().width() // count, scaled(_NARROWEST)), scaled(_WIDEST))
+        self.updateGeometries()  # the viewport gives way to the labels
+        width = max(min(self.viewport().width() // count, scaled(_WIDEST)), needed)
         for column in range(self._model.columnCount()):
             self.horizontalHeader().resizeSection(column, width)
+
+    def _needed(self) -> int:
+        """Return the width of a column that cuts neither a number nor a verdict."""
+        value, small = QFontMetrics(font("strong")), QFontMetrics(font("caption"))
+        widths = [scaled(_NARROWEST)]
+        for row in self._model.rows:
+            if row.kind == "verdict":
+                texts = [_verdict_text(cell.text) for cell in row.cells if cell.text]
+                widths += [small.horizontalAdvance(text) + scaled(2 * _CHIP) for text in texts]
+                continue
+            widths += [value.horizontalAdvance(cell.text) for cell in row.cells if cell.is_number]
+            widths += [small.horizontalAdvance(cell.shortest) for cell in row.cells]
+        return max(widths) + scaled(2 * _MARGIN)
 
     def fit_all(self, width: int) -> None:
         """Take so much room that every row and column is shown, at least `width` pixels wide."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -14,15 +13,17 @@ from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import CompareModel, RunGroup
 from nfkd_gui.model.compare_figures import COSTS, MEASURES, Figure, Flow, known_figures
 from nfkd_gui.model.csv_files import Table
+from nfkd_gui.model.run_groups import likelihood_unit, same_data
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.panels.compare_choices import fill_figures
 from nfkd_gui.plotting.tradeoff import TradeOffPlot, TradePoint
 from nfkd_gui.theme import limit_size, scaled, set_space
+from nfkd_gui.widgets.caption import Caption
 from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.labels import PlainLabel
 
-_BOX, _WIDE = 118, 430
+_BOX, _WIDE = 132, 430
 """Largest width of a choice in the head, and width of the panel from which the word between the choices is shown."""
 _FLOWS: tuple[Flow, ...] = ("student", "baseline", "teacher")
 
@@ -44,9 +45,15 @@ class TradeOffPanel(ComparePanel):
         self.plot.setAccessibleName("Quality of students against their cost")
         self.plot.chosen.connect(model.choose)
         self.plot.toggled.connect(model.toggle)
+        self.note = Caption(parent=self.content)
+        self.note.setObjectName("compare.tradeoff.note")
         column = QVBoxLayout(self.content)
-        set_space(column, 0, 4, 8, 12, 4)
-        column.addWidget(self.plot)
+        set_space(column, 2, 4, 8, 12, 6)
+        column.addWidget(self.plot, 1)
+        foot = QVBoxLayout()
+        set_space(foot, 0, 8, 0, 0, 0)
+        foot.addWidget(self.note)
+        column.addLayout(foot)
 
     def _combo(self, name: str, label: str, help_: str) -> FittingComboBox:
         combo = FittingComboBox(self)
@@ -60,7 +67,10 @@ class TradeOffPanel(ComparePanel):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._against.setVisible(self.width() >= scaled(_WIDE))
+        self._against.setVisible(self.measure.isVisible() and self.has_room(self._against))
+
+    def has_room(self, tool: QWidget) -> bool:
+        return tool is not self._against or self.width() >= scaled(_WIDE)
 
     # --- what is shown --------------------------------------------------------------------------------------------
 
@@ -88,17 +98,16 @@ class TradeOffPanel(ComparePanel):
         self.plot.label("bottom", cost.label or cost.title, cost.unit or "")
         self.plot.show_points(points, larger_x=cost.larger, larger_y=measure.larger, front=len(data) == 1)
         left = len(self.model.groups) - len(groups)
-        notes = [f"{len(data)} data sets, no common front"] if len(data) > 1 else []
-        notes += [f"{left} in another unit left out"] if left else []
-        self.remarked.emit("; ".join(notes))
+        notes = [f"{left} of other data left out"] if left else []
+        notes += [f"{len(data)} data sets, so no common front"] if len(data) > 1 else []
+        self.note.show_texts(["; ".join(notes)])
 
     def _comparable(self, measure: Figure) -> tuple[Sequence[RunGroup], str]:
-        """Return the groups whose values have one unit, the most frequent one, and that unit."""
+        """Return the groups whose values have one scale, and its unit; likelihoods: those of the most frequent data."""
         if measure.unit is not None:
             return self.model.groups, measure.unit
-        units = Counter(str(group.values.get("unit") or "") for group in self.model.groups)
-        unit = units.most_common(1)[0][0]
-        return [group for group in self.model.groups if str(group.values.get("unit") or "") == unit], unit
+        groups = same_data(self.model.groups)
+        return groups, likelihood_unit(groups)
 
     def points(self, groups: Sequence[RunGroup], measure: Figure, cost: Figure) -> list[TradePoint]:
         """Return the students, baselines and teachers of groups; equal baselines and teachers are shown once."""

@@ -29,8 +29,8 @@ from nfkd_gui.widgets.status_note import StatusNote
 _Action = tuple[str, str, str, Sequence[QKeySequence | QKeySequence.StandardKey | Qt.Key], Callable[[], None]]
 """Name, text, tooltip, shortcuts and function."""
 _BUTTONS = ("tag", "note", "move")
-_MENU = ("open", "continue", "duplicate", "teach", "teacher_run", "", "rename", "tag", "note", "move", "delete", "",
-         "trash")  # fmt: skip
+_MENU = ("open", "continue", "continue_sweep", "duplicate", "teach", "teacher_run", "evaluate", "",
+         "rename", "tag", "note", "move", "delete", "", "trash")  # fmt: skip
 PICTURES, HIDE_EQUAL = "pictures", "hide_equal"
 """Options of the table in the preferences."""
 
@@ -100,6 +100,11 @@ class RunsPanel(QWidget, Exportable):
         return [
             ("open", "Open", "Show this run in Train.", [Qt.Key.Key_Return, Qt.Key.Key_Enter], do.open),
             ("continue", "Resume", "Continue from the last checkpoint.", [], do.resume),
+            ("continue_sweep", "Continue the sweep",
+             "Train the runs of the sweep in this run's folder that have not ended or have failed.", [],
+             do.continue_sweep),
+            ("evaluate", "Evaluate …", "Add metrics of samples, latents, fidelity and cost to the selected runs.", [],
+             do.evaluate),
             ("duplicate", "Duplicate as experiment", "Load its settings into the form.", [], do.duplicate),
             ("teach", "Use as teacher", "Use this run's teacher, architecture and weights, in the form's experiment.",
              [], do.reuse_teacher),
@@ -324,6 +329,8 @@ class RunsPanel(QWidget, Exportable):
         if len(self.compare.names()) != self._fitted:  # filter and order change no widths
             self._fitted = len(self.compare.names())
             self.table.fit_later()
+        else:
+            self.table.grow_later()
         self._select_current()
         self._refresh_actions()
 
@@ -333,9 +340,13 @@ class RunsPanel(QWidget, Exportable):
         ready = self._studio.ready and bool(rows)
         one = ready and first is not None
         for name, action in self._actions.items():
-            action.setEnabled(ready if name in {*_BUTTONS, "delete", "open"} else one)
+            action.setEnabled(ready if name in {*_BUTTONS, "delete", "open", "evaluate"} else one)
         if first is not None:
             self._actions["continue"].setEnabled(one and first.state in RESUMABLE)
+            folder = self.actions_.sweep_folder
+            self._actions["continue_sweep"].setEnabled(
+                one and bool(folder) and not self._studio.queue.is_active(folder)
+            )
             self._actions["rename"].setEnabled(one and first.state not in LIVE)
             self._actions["teacher_run"].setEnabled(one and self.compare.teacher_run(first.run) is not None)
         self._actions["trash"].setEnabled(self._studio.ready)

@@ -15,9 +15,11 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Request, Snapshot
 from nfkd_gui.model.compare import CompareModel
+from nfkd_gui.model.run_groups import parent_of
 from nfkd_gui.model.run_states import LIVE, RESUMABLE
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.reuse_teacher import with_teacher
+from nfkd_gui.panels.runs_evaluate import EvaluateDialog
 from nfkd_gui.panels.runs_labels import FolderDialog, NoteDialog, TagsDialog
 from nfkd_gui.panels.runs_trash import TrashDialog
 from nfkd_gui.widgets.dialogs import without_icons
@@ -81,6 +83,17 @@ class RunActions(QObject):
         if self.single is not None and self.single.state in RESUMABLE:
             self._studio.resume_from_disk(self.single.run)
 
+    @property
+    def sweep_folder(self) -> str:
+        """The folder of the selected run, in which a sweep may be; empty for a run outside a folder of its own."""
+        row = self.single
+        return parent_of(row.run) if row is not None and self._compare.folder_of(row) else ""
+
+    def continue_sweep(self) -> None:
+        """Continue the sweep in the folder of the selected run; the engine refuses a folder without one."""
+        if self.sweep_folder:
+            self._studio.queue.continue_sweep(self.sweep_folder)
+
     def duplicate(self) -> None:
         """Load the selected run's experiment into the form."""
         self._with_snapshot(lambda snapshot: self._replace_experiment(snapshot.config, snapshot.row.name))
@@ -88,6 +101,12 @@ class RunActions(QObject):
     def reuse_teacher(self) -> None:
         """Use the selected run's teacher in the form's experiment."""
         self._with_snapshot(self._replace_teacher)
+
+    def evaluate(self) -> None:
+        """Let the user choose metrics that the engine adds to the selected runs."""
+        rows = {row.run: row for row in self._selected()}
+        if rows:
+            EvaluateDialog(self._studio, rows, self._window).open()
 
     def _with_snapshot(self, use: Callable[[Snapshot], None]) -> None:
         def opened(reply: Reply) -> None:

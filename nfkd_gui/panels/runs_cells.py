@@ -22,6 +22,7 @@ _TEACHER = 0.7
 """Where the teacher is in the bar: a student that closes more than the gap runs past it."""
 _LEAST = -0.2
 _PIXMAPS = 2000
+_LONGEST_STATE = "running 100 %"
 _CHECK_MARK = ((4.5, 8.2), (7.0, 10.8), (11.5, 5.5))  # in a box of 16
 
 
@@ -67,6 +68,8 @@ class RunCell(QStyledItemDelegate):
             sizes = [chip_size(chip_text(*chip)).width() for chip in cell.chips]
             return sum(sizes) + scaled(_GAP) * (len(sizes) - 1) + margins
         shown = model.format(model.columns[index.column()])
+        if shown.column.kind == "state":
+            return max(map(metrics.horizontalAdvance, (cell.text, _LONGEST_STATE))) + scaled(_GAP) + margins
         extra = cell.extra or (shown.deviation(0.0) if shown.deviations and cell.text else "")
         text = metrics.horizontalAdvance(" ".join(part for part in (cell.text, extra) if part)) + scaled(_GAP)
         if index.column() == 0:
@@ -135,7 +138,7 @@ class RunCell(QStyledItemDelegate):
         if not shown.numeric:
             _draw_elided(painter, place, cell.text, Qt.AlignmentFlag.AlignLeft)
             return
-        if shown.deviations:  # numbers stand below each other, also where one has no deviation
+        if shown.deviations or cell.extra:  # numbers stand below each other, also where one has no deviation
             painter.save()
             painter.setPen(QColor(tokens().muted))
             painter.drawText(place, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), cell.extra)

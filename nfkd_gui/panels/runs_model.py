@@ -232,12 +232,16 @@ class RunsModel(QAbstractItemModel):
         column, title = describe_column(self.columns[section]), self._titles[section]
         units = {column.unit}
         if column.kind in _UNIT_COLUMNS:
-            if self._units is None:
-                self._units = {group.rows[0].unit for group in self.groups} - {""}
-            units = self._units
+            units = self._test_units()
         [unit] = units if len(units) == 1 else [""]
         text = f"{title}, {plain(unit, 12)}" if unit and unit not in title.casefold() else title
         return f"{text} {self._arrow}" if column.name == self._sorted_by else text
+
+    def _test_units(self) -> set[str]:
+        """Return the units of the test figures: those of several stand in the cells, one in the head."""
+        if self._units is None:
+            self._units = {group.rows[0].unit for group in self.groups} - {""}
+        return self._units
 
     # --- cells ----------------------------------------------------------------------------------------------------
 
@@ -266,7 +270,7 @@ class RunsModel(QAbstractItemModel):
             case "time":
                 cell.text = format_time(group.rows[0].created, time.time())
             case _:
-                self._fill_value(cell, shown, value, group.deviations.get(name))
+                self._fill_value(cell, shown, value, group.deviations.get(name), group.rows[0].unit)
         return cell
 
     def _fill_name(self, cell: Cell, group: RunGroup) -> None:
@@ -277,9 +281,10 @@ class RunsModel(QAbstractItemModel):
         if self.pictures:
             cell.picture = self.thumbnails.picture(group.key)
 
-    @staticmethod
-    def _fill_value(cell: Cell, shown: ColumnFormat, value: Value, deviation: float | None) -> None:
+    def _fill_value(self, cell: Cell, shown: ColumnFormat, value: Value, deviation: float | None, unit: str) -> None:
         cell.text, cell.extra = shown.text(value), shown.deviation(deviation) if value is not None else ""
+        if cell.text and shown.column.kind in _UNIT_COLUMNS and len(self._test_units()) > 1:
+            cell.extra = f"{cell.extra} {plain(unit, 12)}".strip()
         if shown.column.kind == "gap" and isinstance(value, (int, float)):
             cell.share, cell.deviation = value, deviation
 
@@ -293,7 +298,7 @@ class RunsModel(QAbstractItemModel):
             case "state" if seed is None:
                 cell.text = state_label(row, self._progress(row))
             case _ if seed is not None and name in seed.values:
-                self._fill_value(cell, shown, seed.values[name], None)
+                self._fill_value(cell, shown, seed.values[name], None, row.unit)
         return cell
 
     def _state(self, group: RunGroup) -> str:

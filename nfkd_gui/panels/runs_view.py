@@ -25,7 +25,8 @@ from nfkd_gui.theme import scaled, set_type, tokens
 _NAME, _WIDEST, _NARROWEST = 200, 260, 48
 _MEASURED = 60
 """Rows by which the width of a column is measured."""
-_HEAD, _ARROW = 28, 10
+_HEAD, _ARROW, _GROW = 28, 10, 300
+"""Height of the head, room for the arrow of the order, and milliseconds in which changed values gather."""
 _CREATED = "created"
 
 
@@ -62,6 +63,10 @@ class RunsTree(QTreeView):
         self._set_up_header()
         self._fitting = QTimer(self, interval=0, singleShot=True)
         self._fitting.timeout.connect(self.fit)
+        self._growing = QTimer(self, interval=_GROW, singleShot=True)
+        self._growing.timeout.connect(self._grow)
+        self._fitted: dict[str, int] = {}
+        self._least: dict[str, int] = {}
         model.modelAboutToBeReset.connect(self._keep)
         model.modelReset.connect(self._restore)
         self.expanded.connect(self._note_unfolded)
@@ -138,10 +143,23 @@ class RunsTree(QTreeView):
         """Fit the columns once the present event is over."""
         self._fitting.start()
 
+    def grow_later(self) -> None:
+        """Widen columns whose content has become wider, soon; none becomes narrower, so that filters move nothing."""
+        if not self._growing.isActive():
+            self._growing.start()
+
+    def _grow(self) -> None:
+        wanted = {name: self._wanted(section) for section, name in enumerate(self._model.columns) if name != "name"}
+        if any(width > self._fitted.get(name, 0) for name, width in wanted.items()):
+            self._least = {name: max(width, self._fitted.get(name, 0)) for name, width in wanted.items()}
+            self.fit()
+
     def fit(self) -> None:
         """Give columns the width of their contents, and the rest to the names."""
         room, names = self.viewport().width(), self._model.columns
-        widths = {name: self._widths.get(name) or self._wanted(section) for section, name in enumerate(names)}
+        least, self._least = self._least, {}
+        self._fitted = {name: max(self._wanted(section), least.get(name, 0)) for section, name in enumerate(names)}
+        widths = {name: self._widths.get(name) or self._fitted[name] for name in names}
         shown = self._shown(widths, room)
         rest = room - sum(width for name, width in widths.items() if name in shown and name != "name")
         with QSignalBlocker(self.header()):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QRectF
+from PySide6.QtGui import QPainter
 
 ScaleKind = Literal["linear", "log", "symlog"]
 _APART = {"left": 34, "bottom": 72}
@@ -155,6 +156,17 @@ class ScaledAxis(pg.AxisItem):
         mode = self.cacheMode()
         self.setCacheMode(self.CacheMode.NoCache)
         self.setCacheMode(mode)
+
+    def generateDrawSpecs(self, p: QPainter) -> Any:
+        """Return what is painted; texts of ticks at the ends are moved into the widget, which would cut them."""
+        specs, widget = super().generateDrawSpecs(p), self.getViewWidget()
+        if specs is None or widget is None or self.orientation != "bottom":
+            return specs
+        line, ticks, texts = specs
+        room = self.mapRectFromScene(QRectF(widget.rect()))
+        for rect, _, _ in texts:
+            rect.moveRight(min(rect.right(), room.right()))
+        return line, ticks, texts
 
     def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:
         low, high = sorted((minVal, maxVal))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt
@@ -12,6 +13,11 @@ from nfkd.text import plain
 from nfkd_gui.theme import set_type
 from nfkd_gui.widgets.labels import ElidedLabel, Tone, tip
 
+_BREAK = re.compile(r"(?<=[-_/])(?=[^-_/\s])|(?<= )")
+"""Where a text may be broken into lines."""
+_SHORTEST = 2
+"""Characters of a line at least."""
+
 
 def fitting(texts: Sequence[str], metrics: QFontMetrics, width: int) -> str:
     """Return the first of texts from long to short that fits, or the last one, cut in its middle."""
@@ -21,13 +27,23 @@ def fitting(texts: Sequence[str], metrics: QFontMetrics, width: int) -> str:
 
 
 def in_lines(text: str, metrics: QFontMetrics, width: int) -> list[str]:
-    """Return a text in one line, or in the two into which it fits best; lines that are too long are cut."""
-    words = text.split(" ")
-    if metrics.horizontalAdvance(text) <= width or len(words) == 1:
+    """Return a text in one line, or in the two into which it fits best; lines that are too long are cut.
+
+    A line ends at a space, or after a hyphen, an underscore or a slash, as in the names of runs.
+    """
+    places = [
+        place for found in _BREAK.finditer(text) if _SHORTEST <= (place := found.start()) <= len(text) - _SHORTEST
+    ]
+    if metrics.horizontalAdvance(text) <= width or not places:
         lines = [text]
     else:
-        pairs = [(" ".join(words[:number]), " ".join(words[number:])) for number in range(1, len(words))]
-        lines = list(min(pairs, key=lambda pair: max(map(metrics.horizontalAdvance, pair))))
+        pairs = [(text[:place].rstrip(" "), text[place:]) for place in places]
+
+        def cost(pair: tuple[str, str]) -> tuple[bool, bool, int]:
+            widest = max(map(metrics.horizontalAdvance, pair))
+            return widest > width, pair[0].endswith("-"), widest  # words with a hyphen stay together where they can
+
+        lines = list(min(pairs, key=cost))
     return [metrics.elidedText(line, Qt.TextElideMode.ElideMiddle, width) for line in lines]
 
 

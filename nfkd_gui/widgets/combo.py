@@ -18,9 +18,15 @@ class FittingComboBox(QComboBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._help = ""
+        self.picked = False
+        """Whether the user has chosen the entry."""
+        self.activated.connect(self._note_pick)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.currentTextChanged.connect(self._update_tip)
+
+    def _note_pick(self, _index: int) -> None:
+        self.picked = True
 
     def setToolTip(self, text: str) -> None:
         self._help = text

@@ -59,6 +59,7 @@ _NAMES = {
     "folded": "mdi6.chevron-right",
     "unfolded": "mdi6.chevron-down",
     "inspector": "mdi6.dock-right",
+    "grid": "mdi6.view-grid-plus-outline",
     "add": "mdi6.plus",
     "refresh": "mdi6.refresh",
     "equal": "mdi6.view-column-outline",

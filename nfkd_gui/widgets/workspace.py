@@ -86,9 +86,13 @@ class Workspace(QMainWindow):
     # --- the layout -----------------------------------------------------------------------------------------------
 
     def keep_first_layout(self) -> None:
-        """Set the first sizes, and remember the layout for `reset`; Qt ignores sizes before the window is shown."""
+        """Set the first sizes, and remember the layout for `reset`; Qt ignores sizes before the window is shown.
+
+        A panel gets at most half of the workspace, which matters at a large scale of the interface.
+        """
         for dock, size, orientation in self._sizes:
-            self.resizeDocks([dock], [scaled(size)], orientation)
+            room = self.width() if orientation == Qt.Orientation.Horizontal else self.height()
+            self.resizeDocks([dock], [min(scaled(size), room // 2)], orientation)
         self._first = self.saveState(_VERSION)
 
     def layout_state(self) -> str:

@@ -147,6 +147,8 @@ class Actions(QObject):
         self.report.setData("report")
         self.lab_copy.setIconText("Copy as text")
         self.lab_copy.setData("copy")
+        self.sweep.setIconText("Several values …")
+        self.sweep.setData("grid")
         self.stop.setIconText("Stop …")
         self.stop.setData("stop")
         self.run.setEnabled(studio.ready and studio.experiment.may_run)

@@ -1,8 +1,9 @@
-"""The Compare workspace: the table of runs with the inspector beside it, and panels that compare the chosen runs."""
+"""The Compare workspace: the table of runs, panels that compare the chosen runs, and the inspector on demand."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from nfkd_gui.model.selected_run import SelectedRun
@@ -19,7 +20,7 @@ _INSPECTOR, _NARROWEST = 376, 300
 
 
 class CompareWorkspace(Workspace):
-    """Lists the runs; the inspector at the right shows the selected one, panels below compare the chosen ones.
+    """Lists the runs; panels below compare the chosen ones, and the inspector, hidden at first, shows the selected one.
 
     Attributes
     ----------
@@ -33,12 +34,11 @@ class CompareWorkspace(Workspace):
         self.selected = SelectedRun(studio)
         runs.selected.connect(self.selected.select)
         runs.choose_shown()
-        self._table = self._centre(runs)
+        self._runs, self._table = runs, self._centre(runs)
         self.setCentralWidget(self._table)
         self.inspector = InspectorPanel(studio, self.selected, "selected", self)
         dock = PanelDock("selected", "Inspector", self.inspector, self, scrolls=False)
         self.add(dock, Qt.DockWidgetArea.RightDockWidgetArea, _INSPECTOR, _NARROWEST)
-        self._show_inspector.setChecked(True)
         self._show_inspector.clicked.connect(dock.toggle.trigger)
         dock.toggle.toggled.connect(self._show_inspector.setChecked)
         add_compare_panels(self, studio, self.model)
@@ -71,6 +71,13 @@ class CompareWorkspace(Workspace):
         self.model.show_folder(folder)
         self.docks[GridPanel.name].raise_()
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Give the table the keyboard: it is what a user acts on first."""
+        super().showEvent(event)
+        focus = self.focusWidget()
+        if focus is None or not focus.isVisible():
+            self._runs.table.setFocus()
+
     def expand(self, dock: PanelDock) -> None:
         super().expand(dock)
         self._table.hide()
@@ -81,4 +88,5 @@ class CompareWorkspace(Workspace):
 
     def keep_first_layout(self) -> None:
         arrange_compare_panels(self)
+        self.docks["selected"].hide()
         super().keep_first_layout()

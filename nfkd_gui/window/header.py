@@ -136,7 +136,7 @@ class Header(QFrame):
         studio.progressed.connect(self._show_progress)
         studio.seed_changed.connect(self._show_seeds)
         actions = self._actions
-        for action in (actions.run, actions.pause, actions.stop, actions.presentation, actions.report):
+        for action in (actions.run, actions.sweep, actions.pause, actions.stop, actions.presentation, actions.report):
             action.changed.connect(self._show_buttons)
 
     # --- what is shown --------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ class Header(QFrame):
         elif row is not None and self._workspace == "train":
             pair = (actions.pause, actions.stop)
         else:
-            pair = (actions.run, None)
+            pair = (actions.run, actions.sweep if self._workspace == "design" else None)
         for button, action in zip((self._primary, self._second), pair, strict=True):
             button.setVisible(action is not None and self._workspace != "")
             if action is None:
@@ -243,7 +243,8 @@ class Header(QFrame):
         name = button.property("action")
         actions = self._actions
         for action in (
-            actions.run, actions.pause, actions.stop, actions.presentation, actions.lab_copy, actions.report,
+            actions.run, actions.sweep, actions.pause, actions.stop, actions.presentation, actions.lab_copy,
+            actions.report,
         ):  # fmt: skip
             if action.objectName() == name:
                 action.trigger()

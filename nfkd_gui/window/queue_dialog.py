@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
+    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -46,14 +47,28 @@ def summary(queue: RunQueueModel) -> str:
     if queue.state.runs:
         parts.append(f"{len(queue.state.runs)} queued")
     sweeps = queue.state.sweeps
-    parts += [f"{plain(PurePath(sweep.folder).name, _LONGEST)} {sweep.ended} of {sweep.runs}" for sweep in sweeps]
+    parts += [f"sweep {_name_of(sweep)} {sweep.ended} of {sweep.runs}" for sweep in sweeps]
     if queue.state.paused:
         parts.append("paused")
-    elif end := clock(queue.seconds_left()):
+    elif end := clock(queue.seconds_left() if queue.state.runs else _sweeps_seconds(queue)):
         parts.append(f"ends about {end}")
+    parts += [
+        f"sweep {_name_of(sweep)} stopped at {sweep.ended} of {sweep.runs}"
+        for sweep in queue.unfinished[:1]
+        if sweep.ended < sweep.runs
+    ]
     if queue.failed:
         parts.append(f"{len(queue.failed)} failed")
     return " · ".join(parts)
+
+
+def _name_of(sweep: SweepProgress) -> str:
+    return plain(PurePath(sweep.folder).name, _LONGEST)
+
+
+def _sweeps_seconds(queue: RunQueueModel) -> float:
+    """Return the seconds until the last sweep ends; NaN where this is not known."""
+    return sum(map(queue.sweep_seconds_left, queue.state.sweeps)) if queue.state.sweeps else math.nan
 
 
 class QueueButton(QToolButton):
@@ -94,12 +109,14 @@ class QueueDialog(QDialog):
         self.failed.setMaximumHeight(scaled(_FAILED))
         self.failed.currentRowChanged.connect(self._enable)
         self.sweeps = self._make_list("queue.sweeps", "Sweeps")
-        self.sweeps.setMaximumHeight(scaled(_FAILED))
         self.sweeps.currentRowChanged.connect(self._enable)
         self._sweeps_title = PlainLabel("Sweeps, whose runs start when no other run waits", parent=self)
         self.stop = self._button("stop", "Stop the sweep", "Start no more of its runs; it can be continued later.")
         self.stop.clicked.connect(lambda: self._queue.stop_sweep(_key_of(self.sweeps)))
+        self.go_on = self._button("continue", "Continue", "Train its runs that have not ended or have failed.")
+        self.go_on.clicked.connect(lambda: self._queue.continue_sweep(_key_of(self.sweeps)))
         self._text = WrappedLabel(parent=self)
+        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
         self._failed_title = PlainLabel("Failed since the studio was started", parent=self)
         self.pause = self._button("pause", "Pause the queue", "Start no further run after the active one.")
         self.pause.clicked.connect(self._pause)
@@ -141,6 +158,7 @@ class QueueDialog(QDialog):
         line.addStretch(1)
         line.addWidget(self.pause)
         sweeps.addWidget(self._sweeps_title, 1)
+        sweeps.addWidget(self.go_on)
         sweeps.addWidget(self.stop)
         retry.addWidget(self._failed_title, 1)
         retry.addWidget(self.retry)
@@ -150,7 +168,7 @@ class QueueDialog(QDialog):
         column.addWidget(self.list, 1)
         column.addLayout(line)
         column.addLayout(sweeps)
-        column.addWidget(self.sweeps)
+        column.addWidget(self.sweeps, 1)
         column.addLayout(retry)
         column.addWidget(self.failed)
 
@@ -159,23 +177,33 @@ class QueueDialog(QDialog):
     def refresh(self) -> None:
         """Show the current queue; the selected runs stay selected."""
         _fill(self.list, [(entry.run, _describe(entry)) for entry in self._queue.entries()])
-        _fill(self.sweeps, [(sweep.folder, _describe_sweep(sweep)) for sweep in self._queue.state.sweeps])
+        sweeps = [(sweep.folder, self._describe_active(sweep)) for sweep in self._queue.state.sweeps]
+        sweeps += [(sweep.folder, f"{_describe_sweep(sweep)} · not in the queue") for sweep in self._queue.unfinished]
+        _fill(self.sweeps, sweeps)
         _fill(self.failed, [(run, plain(PurePath(run).name, _LONGEST)) for run in self._queue.failed])
         text = summary(self._queue)
         self._text.setText(text[:1].upper() + text[1:] if text else "No run is queued.")
         self.pause.setText("Continue the queue" if self._queue.state.paused else "Pause the queue")
-        for widget in (self._sweeps_title, self.sweeps, self.stop):
-            widget.setVisible(bool(self._queue.state.sweeps))
+        for widget in (self.list, self.up, self.down, self.remove):
+            widget.setVisible(bool(self._queue.state.runs) or (not sweeps and not self._queue.failed))
+        for widget in (self._sweeps_title, self.sweeps, self.go_on, self.stop):
+            widget.setVisible(bool(sweeps))
         for widget in (self._failed_title, self.failed, self.retry):
             widget.setVisible(bool(self._queue.failed))
         self._enable()
+
+    def _describe_active(self, sweep: SweepProgress) -> str:
+        end = clock(self._queue.sweep_seconds_left(sweep))
+        return f"{_describe_sweep(sweep)} · ends about {end}" if end else _describe_sweep(sweep)
 
     def _enable(self) -> None:
         row, last = self.list.currentRow(), self.list.count() - 1
         self.up.setEnabled(row > 0)
         self.down.setEnabled(0 <= row < last)
         self.remove.setEnabled(row >= 0)
-        self.stop.setEnabled(self.sweeps.currentRow() >= 0)
+        active = self._queue.is_active(_key_of(self.sweeps))
+        self.stop.setEnabled(active)
+        self.go_on.setEnabled(self.sweeps.currentRow() >= 0 and not active)
         self.retry.setEnabled(self.failed.currentRow() >= 0)
 
     # --- commands -------------------------------------------------------------------------------------------------
@@ -211,7 +239,7 @@ def _describe(entry: QueueEntry) -> str:
 
 def _describe_sweep(sweep: SweepProgress) -> str:
     failed = f" · {sweep.failed} failed" if sweep.failed else ""
-    return f"{plain(PurePath(sweep.folder).name, _LONGEST)} · {sweep.ended} of {sweep.runs} runs ended{failed}"
+    return f"{_name_of(sweep)} · {sweep.ended} of {sweep.runs} runs ended{failed}"
 
 
 def _fill(target: QListWidget, items: list[tuple[str, str]]) -> None:
@@ -223,6 +251,8 @@ def _fill(target: QListWidget, items: list[tuple[str, str]]) -> None:
         item.setToolTip(plain(run))
         if run == chosen:
             target.setCurrentItem(item)
+    if target.currentRow() < 0 and len(items) == 1:  # there is nothing to choose
+        target.setCurrentRow(0)
 
 
 def _key_of(source: QListWidget) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
-    QCompleter,
     QDialog,
     QFileDialog,
     QHBoxLayout,
@@ -28,13 +28,15 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.sweep_draft import SweepDraft
 from nfkd_gui.numbers import format_bytes, format_span
 from nfkd_gui.theme import fix_size, limit_size, set_space
-from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
+from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 from nfkd_gui.widgets.message_cell import MessageCell
 from nfkd_gui.widgets.panel_dock import IconButton
+from nfkd_gui.window.field_finder import FieldFinder
 
-_WIDTH, _LABEL = 560, 200
+_WIDTH, _LABEL, _LINE, _FIELD = 600, 200, 18, 28
 _ENOUGH_SEEDS = 3
-_ABOUT = "Every combination of the values becomes a run. Runs with the same teacher train it once."
+_ABOUT = """Give a field several values with commas between them, such as 8, 16, 32. Every combination becomes a run;
+runs with the same teacher train it once.""".replace("\n", " ")
 
 
 class SweepDialog(QDialog):
@@ -65,15 +67,19 @@ class SweepDialog(QDialog):
         self._studio, self._name = studio, experiment.name
         self.draft = SweepDraft(studio.ask, experiment.model_dump(mode="json"), studio.preferences.runs_folder, self)
         known = set(self.draft.paths())
-        self._fields = {field.path: field for field in all_fields() if field.path in known}
+        found = [field for field in all_fields(experiment.model_dump(mode="json")) if field.path in known]
+        self._fields = {field.path: field for field in found}
         self._rows: dict[str, _ValuesRow] = {}
         self._column = QVBoxLayout()
-        self._add = self._make_add()
+        self._add = FieldFinder(found, "sweep.add", self)
+        self._add.line.chosen.connect(self._add_field)
         self._summary = WrappedLabel(parent=self)
+        self._summary.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._summary.setObjectName("sweep.summary")
         self._seeds = QPushButton("Use three seeds", self)
         self._seeds.setObjectName("sweep.seeds")
-        self._seeds.setToolTip("Runs with fewer than three seeds get no verdict.")
+        self._seeds.setToolTip("Train each run with three seeds.")
+        self._seeds_note = ToneLabel("Runs with fewer seeds get no verdict.", parent=self)
         self._seeds.clicked.connect(lambda: self.draft.set_seeds(_ENOUGH_SEEDS))
         self._cancel = self._button("cancel", "Cancel", self.reject)
         self._save = self._button("save", "Save as file …", self._ask_file)
@@ -88,25 +94,7 @@ class SweepDialog(QDialog):
             self._add_field(path)
         self._refresh()
         limit_size(self, least=(_WIDTH, 0))
-
-    def _make_add(self) -> QLineEdit:
-        line = QLineEdit(self)
-        line.setObjectName("sweep.add")
-        line.setAccessibleName("Add a field")
-        line.setPlaceholderText("Add a field: type a part of its name")
-        paths = {field.title: path for path, field in self._fields.items()}
-        completer = QCompleter(list(paths), line)
-        completer.setFilterMode(Qt.MatchFlag.MatchContains)
-        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        completer.setMaxVisibleItems(12)
-
-        def choose(title: str) -> None:
-            line.clear()
-            self._add_field(paths[title])
-
-        completer.activated.connect(choose, Qt.ConnectionType.QueuedConnection)  # Qt then writes into the line
-        line.setCompleter(completer)
-        return line
+        limit_size(self._summary, least=(0, 2 * _LINE))
 
     def _button(self, name: str, text: str, act: Callable[[], object]) -> QPushButton:
         button = QPushButton(text, self)
@@ -122,11 +110,14 @@ class SweepDialog(QDialog):
         foot.addWidget(self._cancel)
         foot.addWidget(self._start)
         seeds.addWidget(self._seeds)
+        seeds.addWidget(self._seeds_note)
         seeds.addStretch(1)
-        set_space(self._column, 4)
+        set_space(self._column, 0)
         whole = QVBoxLayout(self)
         set_space(whole, 12, 16, 16, 16, 16)
-        whole.addWidget(WrappedLabel(_ABOUT, parent=self))
+        about = WrappedLabel(_ABOUT, parent=self)
+        about.setAlignment(Qt.AlignmentFlag.AlignTop)
+        whole.addWidget(about)
         whole.addLayout(self._column)
         whole.addWidget(self._add)
         whole.addWidget(self._summary)
@@ -147,6 +138,7 @@ class SweepDialog(QDialog):
             self.draft.set_values(path, row.line.text())
         self._rows[path].line.setFocus()
         self._rows[path].line.end(False)
+        self._fit()
 
     def _remove_field(self, path: str) -> None:
         row = self._rows.pop(path)
@@ -154,7 +146,18 @@ class SweepDialog(QDialog):
         row.hide()
         row.deleteLater()
         self.draft.remove(path)
-        self.adjustSize()
+        self._fit()
+
+    def _fit(self) -> None:
+        """Be as high as the content needs at this width."""
+        layout = self.layout()
+        if layout is not None:
+            layout.activate()
+            self.resize(self.width(), layout.totalHeightForWidth(self.width()))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._fit()
 
     # --- display --------------------------------------------------------------------------------------------------
 
@@ -166,7 +169,8 @@ class SweepDialog(QDialog):
         self._start.setText(f"Start {count:,} {'run' if count == 1 else 'runs'}" if count else "Start")
         self._start.setEnabled(bool(draft.text) and self._studio.ready)
         self._save.setEnabled(bool(draft.text))
-        self._seeds.setVisible(draft.seeds < _ENOUGH_SEEDS and "seeds.count" not in draft.values)
+        for widget in (self._seeds, self._seeds_note):
+            widget.setVisible(draft.seeds < _ENOUGH_SEEDS and "seeds.count" not in draft.values)
         self._summary.setText(describe(draft))
 
     # --- actions --------------------------------------------------------------------------------------------------
@@ -205,7 +209,7 @@ class _ValuesRow(QWidget):
         super().__init__(parent)
         label = PlainLabel(field.title, self)
         label.setToolTip(field.help)
-        fix_size(label, width=_LABEL)
+        fix_size(label, width=_LABEL, height=_FIELD)
         self.line = QLineEdit(self)
         self.line.setObjectName(f"sweep.values.{field.path}")
         self.line.setAccessibleName(f"Values of {field.title}")

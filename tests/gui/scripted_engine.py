@@ -45,6 +45,7 @@ from nfkd.protocol.events import (
 from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.inspection import ReadPlane
 from nfkd.protocol.queue import (
+    ContinueSweep,
     EstimateSweep,
     OrderQueue,
     PauseQueue,
@@ -360,6 +361,9 @@ class Script:
 
     def _runsweep(self, request: RunSweep) -> SweepAccepted:
         return SweepAccepted(folder=f"{request.folder}/{SweepConfig.from_toml(request.config).name}")
+
+    def _continuesweep(self, request: ContinueSweep) -> SweepAccepted:
+        return SweepAccepted(folder=request.folder)
 
     def _stopsweep(self, request: StopSweep) -> ask.Done:
         left = [sweep for sweep in self.queue.sweeps if sweep.folder != request.folder]

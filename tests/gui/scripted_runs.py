@@ -107,6 +107,15 @@ class ScriptedRuns:
         self.trash.clear()
         return Done()
 
+    def _evaluateruns(self, request: ask.EvaluateRuns) -> ask.RunsEvaluated:
+        """Evaluate the first run; the others have damaged weights."""
+        return ask.RunsEvaluated(
+            notes=["fd was left out: no labels"], failed=dict.fromkeys(request.runs[1:], "Its weights are damaged")
+        )
+
+    def _cancelevaluation(self, _request: ask.CancelEvaluation) -> Done:
+        return Done()
+
     def _writereport(self, request: ask.WriteReport) -> Done:
         self.reports.append(request)
         return Done()

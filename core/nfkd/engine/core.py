@@ -19,6 +19,7 @@ from nfkd.config.problems import ConfigProblem
 from nfkd.engine.compare_service import CompareService
 from nfkd.engine.data_service import DataService
 from nfkd.engine.estimate_service import EstimateService
+from nfkd.engine.evaluate_service import EvaluateService
 from nfkd.engine.explore_service import ExploreService
 from nfkd.engine.file_probe import config_paths, format_paths, probe_files
 from nfkd.engine.lab_service import LabService
@@ -97,6 +98,7 @@ class Engine:
         )
         self._run_files = RunFilesService(self._report, self._guard, self._watch.top_of, self._limits)
         self._compare = CompareService(self._row_of, self._limits)
+        self._evaluations = EvaluateService(self._emit, self._limits)
         self._labs = LabService(self._limits)
         self._estimates = EstimateService(self._limits, lambda: not self._runs.idle)
         self._sweeps = SweepService(self._runs, self._estimates, self._limits)
@@ -115,6 +117,7 @@ class Engine:
             ask.ReadFigures: self._read_figures,
             **self._run_files.handlers,
             **self._compare.handlers,
+            **self._evaluations.handlers,
             **self._explore.handlers,
             **self._labs.handlers,
             **self._sweeps.handlers,
@@ -180,7 +183,7 @@ class Engine:
         limit = self._limits.close_seconds
         services = (
             self._data, self._explore, self._labs, self._sweeps, self._pictures, self._estimates, self._watch,
-            self._run_files, self._compare,
+            self._run_files, self._compare, self._evaluations,
         )  # fmt: skip
         threads = (self._files, self._describing)
         await asyncio.gather(*(each.close() for each in services), *(each.close(limit) for each in threads))
@@ -191,7 +194,7 @@ class Engine:
         job = [self._runs.active] if self._runs.active else []
         users = (
             self._explore, self._labs, self._sweeps, self._pictures, self._files, self._describing, self._watch,
-            self._estimates, self._data, self._run_files, self._compare,
+            self._estimates, self._data, self._run_files, self._compare, self._evaluations,
         )  # fmt: skip
         return [*job, *(path for user in users for path in user.running)]
 

@@ -225,6 +225,46 @@ class WriteReport(Message, frozen=True):
     path: str
 
 
+METRIC_GROUPS = {
+    "likelihood": "Test likelihood with its standard error.",
+    "samples": "Sliced Wasserstein distance, MMD, C2ST, FD-local, precision and recall of samples.",
+    "calibration": "Whether latents of test examples are Gaussian: PIT, and ‖z‖² against χ².",
+    "inversion": "Errors of the inverse and of the log-determinant.",
+    "fidelity": "Agreement with the teacher: layers, log p, samples of the same noise.",
+    "cost": "Parameters, multiply-adds, peak memory, latency and throughput.",
+}
+"""Groups of the metrics that ``nfkd evaluate`` adds to finished runs, and what they measure."""
+
+
+class EvaluateRuns(Message, frozen=True):
+    """Add metrics to finished runs, one run at a time; rows change by events. Returns `RunsEvaluated`.
+
+    Attributes
+    ----------
+    groups
+        Keys of `METRIC_GROUPS`; all if none is named.
+    ticket
+        Identifies the request in `InspectionProgress` and `CancelEvaluation`.
+    """
+
+    runs: list[str]
+    groups: list[str]
+    ticket: str
+
+
+class CancelEvaluation(Message, frozen=True):
+    """Stop the evaluation with this ticket; metrics of flows that are done stay in their runs. Returns `Done`."""
+
+    ticket: str
+
+
+class RunsEvaluated(Message, frozen=True):
+    """What was not computed: notes on metrics, and by directory why a run has no new metrics."""
+
+    notes: list[str]
+    failed: dict[str, str]
+
+
 ComparingRequest = (
     ReadRunValues
     | CompareRuns
@@ -238,5 +278,9 @@ ComparingRequest = (
     | ListTrash
     | EmptyTrash
     | WriteReport
+    | EvaluateRuns
+    | CancelEvaluation
 )
-ComparingReply = RunValues | RunsCompared | RunCurves | MatchingProfiles | Thumbnails | RunsMoved | TrashList
+ComparingReply = (
+    RunsEvaluated | RunValues | RunsCompared | RunCurves | MatchingProfiles | Thumbnails | RunsMoved | TrashList
+)

@@ -144,8 +144,6 @@ def test_a_click_chooses_all_runs_of_a_cell_and_a_second_one_leaves_them(panel: 
 def test_progress_is_followed_and_failed_runs_are_counted(
     panel: GridPanel, model: CompareModel, script: CompareScript, ready: Any
 ) -> None:
-    said: list[str] = []
-    panel.remarked.connect(said.append)
     script.set_state(key("pool"), "failed")
     script.set_state(key("pool, h 32"), "running", progress=0.25)
     progress = Progress(
@@ -156,11 +154,66 @@ def test_progress_is_followed_and_failed_runs_are_counted(
     model.filter_by("")
     panel.mark_dirty()
     panel.refresh()
-    assert said[-1] == f"{len(RECIPES) - 1} of {len(RECIPES)} runs ended, 1 failed"
+    assert panel.note.text().startswith(f"{len(RECIPES) - 1} of {len(RECIPES)} runs ended, 1 failed")
     grid, _ = panel.grid()
     [cell] = [cell for cell in grid.cells.values() if key("pool, h 32") in cell.keys]
     assert cell.state == "running"
     assert ready.progress[key("pool, h 32")].fraction == 0.5
+
+
+def test_cells_of_several_runs_say_that_they_are_means(panel: GridPanel) -> None:
+    steps_by_hidden(panel)
+    assert "means over 1 to 6 runs, which differ in" in panel.note.text()
+
+
+def test_the_legend_names_figure_and_unit_and_numbers_are_never_cut(panel: GridPanel) -> None:
+    steps_by_hidden(panel)
+    high = panel.view.grab().toImage()
+    place = QPoint(2, panel.view.height() - 12)
+    assert any(high.pixelColor(place + QPoint(x, 0)) != high.pixelColor(1, 1) for x in range(100))
+    many = [group_of(str(n), student__hidden=float(n), student_test=n / 7, unit="nats") for n in range(1, 40)]
+    grid = value_grid(many, HIDDEN, "", NLL, {})
+    panel.view.show_grid(
+        grid, shares=grid.shares(larger=False), titles=("Hidden", ""), heads=([str(n) for n in range(1, 40)], [""]),
+        texts=dict.fromkeys(grid.cells, "1.234"), colours={}, legend="Test NLL (nats)",
+    )  # fmt: skip
+    rect = panel.view.rect_of((0, 20)).toRect()  # too narrow for its number: the cell has one colour inside
+    inside = panel.view.grab(rect.adjusted(4, 4, -4, -4)).toImage()
+    colours = {inside.pixel(x, y) for x in range(inside.width()) for y in range(inside.height())}
+    assert len(colours) == 1
+
+
+def test_a_cell_is_reached_and_chosen_with_the_keys(panel: GridPanel, model: CompareModel) -> None:
+    steps_by_hidden(panel)
+    grid, _ = panel.grid()
+    place = next(place for place, cell in grid.cells.items() if key("pool, h 32") in cell.keys)
+    panel.view.setFocus()
+    for _ in range(place[0]):
+        QTest.keyClick(panel.view, Qt.Key.Key_Down)
+    for _ in range(place[1]):
+        QTest.keyClick(panel.view, Qt.Key.Key_Right)
+    QTest.keyClick(panel.view, Qt.Key.Key_Space)
+    assert model.chosen == [key("pool, h 32")]
+
+
+def test_the_grid_has_the_runs_that_a_sweep_has_yet_to_start() -> None:
+    groups = [group_of("a", student__hidden=8.0, student__steps=1.0, student_test=2.0)]
+    grid = value_grid(groups, HIDDEN, STEPS, NLL, {}, {HIDDEN: [8, 16], STEPS: [1, 2, 3]})
+    assert (grid.columns, grid.rows, grid.runs, grid.ended) == ((8, 16), (1, 2, 3), 6, 1)
+    assert {place for place, cell in grid.cells.items() if cell.state == "queued"} == set(grid.cells) - {(0, 0)}
+    assert len(grid.cells) == 6
+    assert grid.cells[0, 0].keys == ("/runs/a",)
+
+
+def test_only_runs_of_the_most_frequent_data_are_in_the_grid(
+    panel: GridPanel, model: CompareModel, script: CompareScript
+) -> None:
+    group = model.group_of(key("pool"))
+    assert group is not None
+    dict.update(group.values, {"data": "pinwheel", "unit": "nats"})  # type: ignore[arg-type]
+    steps_by_hidden(panel)
+    assert key("pool") not in {key for cell in panel.grid()[0].cells.values() for key in cell.keys}
+    assert panel.note.text().endswith("1 of other data left out")
 
 
 def test_runs_that_do_not_differ_have_no_grid(show: Callable[..., Any], model: CompareModel) -> None:

@@ -15,7 +15,7 @@ from nfkd_gui.panels.compare_tradeoff import TradeOffPanel
 from nfkd_gui.theme import tokens
 from nfkd_gui.widgets.combo import FittingComboBox
 from tests.gui.compare.compare_driver import count_of, drag, key
-from tests.gui.compare_script import BASELINES, RECIPES, CompareScript
+from tests.gui.compare_script import BASELINES, RECIPES
 
 
 @pytest.fixture
@@ -95,21 +95,16 @@ def test_chosen_points_have_their_colour_and_labels_that_do_not_overlap(
         assert min(common.width(), common.height()) <= 1, "labels overlap"
 
 
-def test_runs_of_other_data_have_no_common_front(
-    panel: TradeOffPanel, model: CompareModel, script: CompareScript, qtbot: Any
-) -> None:
-    remarks: list[str] = []
-    panel.remarked.connect(remarks.append)
+def test_runs_of_other_data_have_no_common_front(panel: TradeOffPanel, model: CompareModel) -> None:
     group = model.group_of(key("pool"))
     assert group is not None
     dict.update(group.values, {"data": "pinwheel", "unit": "nats"})  # type: ignore[arg-type]
     panel.mark_dirty()
     panel.refresh()
-    assert remarks[-1] == "1 in another unit left out"
-    dict.update(group.values, {"unit": "bits/dim"})  # type: ignore[arg-type]
-    panel.mark_dirty()
-    panel.refresh()
-    assert remarks[-1] == "2 data sets, no common front"
+    assert panel.note.text() == "1 of other data left out"
+    assert key("pool") not in {point.key for point in panel.plot.front_of()}
+    pick(panel, panel.measure, "gap_closed")
+    assert panel.note.text() == "2 data sets, so no common front"
     line: Any = panel.plot.front
     assert line.getData()[0].size == 0
 

@@ -39,6 +39,9 @@ def test_it_asks_once_after_a_pause_and_drops_what_comes_late(qtbot: QtBot) -> N
     done = Done()
     reply(done)
     assert heard == [done]
-    inquiry.follow(None)
+    inquiry.stop()  # as when its receiver is deleted
+    reply(Done())
+    fail(ErrorInfo(title="late", cause="late"))
+    assert heard == [done]
     inquiry.send()
     assert len(sent) == 1

@@ -25,9 +25,11 @@ from PySide6.QtWidgets import (
     QTreeView,
     QWidget,
 )
+from pytestqt.qtbot import QtBot
 
 from nfkd.protocol.comparing import LabelRuns, MoveRuns, ReadThumbnails, RestoreRuns, SeedValues, TrashRuns
 from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.queue import ContinueSweep
 from nfkd.protocol.view import RunView
 from nfkd_gui.panels.runs import RunsPanel
 from nfkd_gui.panels.runs_cells import arrow_rect, check_rect
@@ -36,7 +38,7 @@ from nfkd_gui.panels.runs_trash import TrashDialog
 from nfkd_gui.theme import role_colour, tokens
 from nfkd_gui.window.main_window import MainWindow
 from tests.gui.scripted_engine import row_of
-from tests.gui.window.steps import child, click, settled
+from tests.gui.window.steps import DIGITS, child, click, settled
 
 Do = Callable[[Any], Any]
 NAMES = ("a", "b", "c", "d")
@@ -243,7 +245,7 @@ def test_equal_columns_are_hidden_on_demand(runs: RunsPanel, window: MainWindow)
     dialog.reject()
 
 
-@pytest.mark.parametrize("width", [1600, 1280, 1000])
+@pytest.mark.parametrize("width", [1600, 1280, 800])
 def test_the_default_columns_fit_without_scrolling(runs: RunsPanel, window: MainWindow, width: int) -> None:
     window.setMinimumSize(0, 0)
     window.resize(width, 800)
@@ -251,7 +253,7 @@ def test_the_default_columns_fit_without_scrolling(runs: RunsPanel, window: Main
     runs.table.fit()
     assert runs.table.horizontalScrollBar().maximum() == 0
     assert runs.table.visible_order()[0] == "name"
-    assert ("created" in runs.table.visible_order()) == (width > 1000)
+    assert ("created" in runs.table.visible_order()) == (width > 800)
 
 
 def test_the_share_of_the_gap_is_a_bar_with_the_teachers_mark(runs: RunsPanel) -> None:
@@ -504,14 +506,77 @@ def test_the_inspector_gives_its_room_to_the_table(runs: RunsPanel, window: Main
     QApplication.processEvents()
     runs.table.fit()
     before, button = runs.table.visible_order(), child(window, QToolButton, "runs.inspector")
-    assert button.isChecked()
+    assert not button.isChecked()
+    assert not window.compare.docks["selected"].isVisible()
     click(window, QToolButton, "runs.inspector")
     QApplication.processEvents()
     runs.table.fit()
-    assert not window.compare.docks["selected"].isVisible()
-    assert len(runs.table.visible_order()) > len(before)
-    click(window, QToolButton, "runs.inspector")
     assert window.compare.docks["selected"].isVisible()
+    assert len(runs.table.visible_order()) < len(before)
+    click(window, QToolButton, "runs.inspector")
+    assert not window.compare.docks["selected"].isVisible()
+
+
+def test_columns_grow_with_what_arrives_and_a_filter_moves_none(
+    runs: RunsPanel, script: Any, do: Do, qtbot: QtBot, window: MainWindow
+) -> None:
+    section = runs.model.columns.index("verdict")
+    before = runs.table.columnWidth(section)
+    names = [runs.model.groups[row].key for row in range(2)]
+
+    async def worded(word: str) -> None:
+        script.set_state(names[0], "finished", verdict=word, seeds=3, seeds_done=3)
+        await settled(window.studio)
+
+    do(worded("a verdict of many words"))
+    qtbot.waitUntil(lambda: runs.table.columnWidth(section) > before)
+    wide = runs.table.columnWidth(section)
+    do(worded("better"))
+    qtbot.wait(400)
+    assert runs.table.columnWidth(section) == wide
+
+
+def test_likelihoods_of_several_units_have_them_in_their_cells(
+    runs: RunsPanel, script: Any, do: Do, window: MainWindow
+) -> None:
+    first, second = (group.key for group in runs.model.groups[:2])
+
+    async def units() -> None:
+        script.set_state(first, "finished", unit="nats", student_test=1.5)
+        script.set_state(second, "finished", unit="bits/dim", student_test=2.5)
+        await settled(window.studio)
+
+    do(units())
+    section = runs.model.columns.index("student_test")
+    texts = [runs.model.data(runs.model.index_of(key).siblingAtColumn(section)) for key in (first, second)]
+    assert texts[0].endswith("nats")
+    assert texts[1].endswith("bits/dim")
+    assert "nats" not in runs.model.headerData(section, Qt.Orientation.Horizontal)
+
+
+def test_the_keyboard_is_in_the_table_when_compare_opens(runs: RunsPanel, window: MainWindow) -> None:
+    window.open_workspace("design")
+    QApplication.processEvents()
+    window.open_workspace("compare")
+    assert window.focusWidget() is runs.table
+
+
+def test_a_sweep_is_continued_from_one_of_its_runs(runs: RunsPanel, window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.begin("/runs/widths/hidden-8", DIGITS)
+        script.set_state("/runs/widths/hidden-8", "stopped")
+        await settled(window.studio)
+        action = child(runs, QAction, "runs.continue_sweep")
+        runs.table.select_key("/runs/a")
+        assert not action.isEnabled()  # a run outside a folder of its own
+        runs.table.select_key("/runs/widths/hidden-8")
+        assert action.isEnabled()
+        action.trigger()
+        await settled(window.studio)
+        [request] = [request for request in script.asked if isinstance(request, ContinueSweep)]
+        assert (request.folder, request.retry) == ("/runs/widths", True)
+
+    do(scenario())
 
 
 def test_the_tree_reads_as_one_table_for_screen_readers(runs: RunsPanel) -> None:

@@ -11,7 +11,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QListWidget, QPushButton
 
-from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState, SweepProgress
+from nfkd.protocol.queue import ContinueSweep, OrderQueue, PauseQueue, QueueChanged, QueueState, SweepProgress
 from nfkd.protocol.requests import ResumeFromDisk, Stop
 from nfkd_gui.window.main_window import MainWindow
 from nfkd_gui.window.queue_dialog import QueueDialog
@@ -123,7 +123,7 @@ def test_a_sweep_is_listed_and_stopped(window: MainWindow, script: Any, do: Do) 
         script.queue = QueueState(sweeps=[sweep])
         script.emit(QueueChanged(queue=script.queue))
         await settled(window.studio)
-        assert window.sweeps.button.text() == "Queue: widths 3 of 12"
+        assert window.sweeps.button.text() == "Queue: sweep widths 3 of 12"
         window.sweeps.button.click()
         dialog = window.findChild(QueueDialog)
         assert isinstance(dialog, QueueDialog)
@@ -131,8 +131,40 @@ def test_a_sweep_is_listed_and_stopped(window: MainWindow, script: Any, do: Do) 
         dialog.sweeps.setCurrentRow(0)
         click(dialog, QPushButton, "queue.stop")
         await settled(window.studio)
-        assert dialog.sweeps.count() == 0
-        assert dialog.sweeps.isHidden()
+        assert dialog.sweeps.item(0).text().endswith("not in the queue")
+        assert window.sweeps.button.text() == "Queue: sweep widths stopped at 3 of 12"
+        assert not child(dialog, QPushButton, "queue.stop").isEnabled()
+        click(dialog, QPushButton, "queue.continue")
+        await settled(window.studio)
+        [request] = [request for request in script.asked if isinstance(request, ContinueSweep)]
+        assert (request.folder, request.retry) == ("/runs/widths", True)
+
+    do(scenario())
+
+
+def test_a_sweep_whose_runs_have_all_ended_leaves_the_queue(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        for ended in (11, 12):
+            sweep = SweepProgress(folder="/runs/widths", runs=12, ended=ended, failed=0)
+            script.emit(QueueChanged(queue=QueueState(sweeps=[sweep])))
+        script.emit(QueueChanged(queue=QueueState()))
+        await settled(window.studio)
+        assert window.studio.queue.unfinished == []
+        assert window.sweeps.button.isHidden()
+
+    do(scenario())
+
+
+def test_a_sweep_ends_after_the_mean_time_of_its_runs(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        sweep = SweepProgress(folder="/runs/widths", runs=5, ended=0, failed=0)
+        assert math.isnan(window.studio.queue.sweep_seconds_left(sweep))
+        for name, seconds in (("a", 60.0), ("b", 120.0)):
+            script.begin(f"/runs/widths/{name}", DIGITS)
+            script.set_state(f"/runs/widths/{name}", "finished", seconds=seconds)
+        await settled(window.studio)
+        sweep = SweepProgress(folder="/runs/widths", runs=5, ended=2, failed=0)
+        assert window.studio.queue.sweep_seconds_left(sweep) == 3 * 90.0
 
     do(scenario())
 

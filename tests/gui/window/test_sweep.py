@@ -10,10 +10,12 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLineEdit, QMenu, QPushButton, QWidget
 
+from nfkd.config import ExperimentConfig
 from nfkd.config.sweep import SweepConfig
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.queue import RunSweep
 from nfkd_gui.model.sweep_draft import parse_values
+from nfkd_gui.window.field_finder import FieldLine
 from nfkd_gui.window.main_window import MainWindow
 from nfkd_gui.window.sweep_dialog import SweepDialog
 from tests.gui.window.steps import DIGITS, Do, child, click, settled, text
@@ -90,8 +92,8 @@ def test_all_combinations_are_counted_estimated_and_started(
         dialog = opened(window, "student.hidden")
         enter(dialog, "student.hidden", "8, 16, 32")
         add = child(dialog, QLineEdit, "sweep.add")
-        add.completer().activated.emit("Student › Steps")
-        QApplication.processEvents()
+        QTest.keyClicks(add, "student steps")
+        QTest.keyClick(add, Qt.Key.Key_Return)
         enter(dialog, "student.steps", "1, 2")
         await estimated(window, dialog, until)
         assert text(dialog, "sweep.summary") == "6 runs, 1 teacher · about 6 min · 6.0 MiB of 1.0 GiB free."
@@ -163,6 +165,45 @@ def test_a_sweep_is_saved_as_a_file_that_the_terminal_reads(window: MainWindow, 
         window.studio.failed.connect(errors.append)
         dialog.save(str(tmp_path / "no" / "folder.toml"))
         assert [error.title for error in errors] == ["The sweep was not saved"]
+
+    do(scenario())
+
+
+def test_a_field_that_does_not_exist_is_told_and_starts_nothing(window: MainWindow, do: Do) -> None:
+    async def scenario() -> None:
+        dialog = opened(window, "student.hidden")
+        add = child(dialog, QLineEdit, "sweep.add")
+        QTest.keyClicks(add, "zzzz")
+        assert "No field" in add.parentWidget().message  # type: ignore[attr-defined]
+        QTest.keyClick(add, Qt.Key.Key_Return)
+        assert dialog.isVisible()
+        add.clear()
+        assert add.parentWidget().message == ""  # type: ignore[attr-defined]
+
+    do(scenario())
+
+
+def test_fields_have_the_titles_of_the_experiments_own_data_and_flows(window: MainWindow, do: Do) -> None:
+    async def scenario() -> None:
+        window.studio.experiment.replace(ExperimentConfig.load("two_moons").model_dump(mode="json"), dirty=False)
+        await settled(window.studio)
+        dialog = opened(window)
+        add = child(dialog, FieldLine, "sweep.add")
+        add.setText("data points")
+        assert add.found() == ["Data › Points"]
+        add.setText("hidden units")
+        assert {"Student › Hidden units", "Teacher › Hidden units"} <= set(add.found())
+
+    do(scenario())
+
+
+def test_design_offers_it_beside_run(window: MainWindow, do: Do) -> None:
+    async def scenario() -> None:
+        window.open_workspace("design")
+        button = child(window, QPushButton, "header.second")
+        assert button.text() == "Several values …"
+        click(window, QPushButton, "header.second")
+        assert isinstance(window.findChild(SweepDialog), SweepDialog)
 
     do(scenario())
 

@@ -1,0 +1,83 @@
+"""Evaluate: the groups of metrics, progress, cancellation, and what is said at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PySide6.QtWidgets import QCheckBox, QProgressBar, QPushButton
+
+from nfkd.protocol.comparing import METRIC_GROUPS, CancelEvaluation, EvaluateRuns
+from nfkd.protocol.events import InspectionProgress
+from nfkd_gui.panels.runs_evaluate import EvaluateDialog
+from nfkd_gui.window.main_window import MainWindow
+from tests.gui.scripted_engine import row_of
+from tests.gui.window.steps import Do, child, click, settled, text
+
+
+@pytest.fixture
+def dialog(window: MainWindow) -> EvaluateDialog:
+    """The dialog for two finished runs and one in training."""
+    rows = {
+        name: row_of(name, "running" if name == "/runs/c" else "finished") for name in ("/runs/a", "/runs/b", "/runs/c")
+    }
+    dialog = EvaluateDialog(window.studio, rows, window)
+    dialog.open()
+    return dialog
+
+
+def hold(window: MainWindow) -> Callable[[], None]:
+    """Let the engine answer evaluations only when the returned function is called."""
+    client: Any = window.studio.clients[-1]  # type: ignore[attr-defined]
+    client.slow = (EvaluateRuns,)
+    return client.release
+
+
+def test_runs_that_have_not_finished_are_left_out(
+    dialog: EvaluateDialog, window: MainWindow, script: Any, do: Do
+) -> None:
+    async def scenario() -> None:
+        assert text(dialog, "evaluate.result") == "1 run has not finished and will be left out."
+        assert child(dialog, QPushButton, "evaluate.start").text() == "Evaluate 2 runs"
+        child(dialog, QCheckBox, "evaluate.cost").setChecked(False)
+        click(dialog, QPushButton, "evaluate.start")
+        await settled(window.studio)
+        [request] = [request for request in script.asked if isinstance(request, EvaluateRuns)]
+        assert request.runs == ["/runs/a", "/runs/b"]
+        assert request.groups == [name for name in METRIC_GROUPS if name != "cost"]
+        lines = text(dialog, "evaluate.result").splitlines()
+        assert lines == ["1 of 2 runs evaluated.", "b: Its weights are damaged", "Fd was left out: no labels."]
+
+    do(scenario())
+
+
+def test_without_a_group_nothing_can_start(dialog: EvaluateDialog) -> None:
+    for name in METRIC_GROUPS:
+        child(dialog, QCheckBox, f"evaluate.{name}").setChecked(False)
+    assert not child(dialog, QPushButton, "evaluate.start").isEnabled()
+
+
+def test_progress_is_shown_and_cancel_ends_the_evaluation(
+    dialog: EvaluateDialog, window: MainWindow, script: Any, do: Do
+) -> None:
+    async def scenario() -> None:
+        release = hold(window)
+        click(dialog, QPushButton, "evaluate.start")
+        await settled(window.studio)
+        ticket = dialog._ticket
+        script.emit(InspectionProgress(ticket=ticket, share=0.25))
+        script.emit(InspectionProgress(ticket="another", share=0.75))
+        bar = child(dialog, QProgressBar, "evaluate.progress")
+        assert bar.isVisible()
+        assert bar.value() / bar.maximum() == 0.25
+        click(dialog, QPushButton, "evaluate.close")  # says Cancel
+        await settled(window.studio)
+        assert [request.ticket for request in script.asked if isinstance(request, CancelEvaluation)] == [ticket]
+        assert dialog.isVisible()
+        release()
+        assert not bar.isVisible()
+        click(dialog, QPushButton, "evaluate.close")
+        assert not dialog.isVisible()
+
+    do(scenario())
