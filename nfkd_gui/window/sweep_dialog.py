@@ -64,8 +64,9 @@ class SweepDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setObjectName("sweep")
         self.setWindowTitle("Try several values")
-        self._studio, self._name = studio, experiment.name
-        self.draft = SweepDraft(studio.ask, experiment.model_dump(mode="json"), studio.preferences.runs_folder, self)
+        self._studio, self._name = studio, f"{experiment.name} sweep"  # the experiment's own runs have its name
+        document = experiment.model_dump(mode="json") | {"name": self._name}
+        self.draft = SweepDraft(studio.ask, document, studio.preferences.runs_folder, self)
         known = set(self.draft.paths())
         found = [field for field in all_fields(experiment.model_dump(mode="json")) if field.path in known]
         self._fields = {field.path: field for field in found}
@@ -180,7 +181,7 @@ class SweepDialog(QDialog):
         self.accept()
 
     def _ask_file(self) -> None:
-        name = f"{self._name}-sweep.toml"
+        name = f"{self._name}.toml"
         dialog = QFileDialog(self, "Save sweep", name, "Sweeps (*.toml)")
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)

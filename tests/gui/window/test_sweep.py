@@ -104,12 +104,13 @@ def test_all_combinations_are_counted_estimated_and_started(
         [request] = [request for request in script.asked if isinstance(request, RunSweep)]
         sweep = SweepConfig.from_toml(request.config)
         assert sweep.sweep.grid == {"student.hidden": [8, 16, 32], "student.steps": [1, 2]}
-        assert sweep.experiment() == window.studio.experiment.config
+        assert window.studio.experiment.config is not None
+        assert sweep.experiment() == window.studio.experiment.config.replace(name="digits sweep")
         assert window.workspace == "design"  # until its first run exists
-        script.begin("/runs/digits/hidden-8", DIGITS)
+        script.begin("/runs/digits sweep/hidden-8", DIGITS)
         await settled(window.studio)
         assert window.workspace == "compare"
-        assert window.compare.model.folder == "digits"
+        assert window.compare.model.folder == "digits sweep"
 
     do(scenario())
 
