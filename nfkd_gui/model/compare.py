@@ -15,6 +15,7 @@ from nfkd.protocol.comparing import ReadRunValues, RunValues, SeedValues
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Reply
+from nfkd_gui.model.compare_figures import FIGURES, Figure, known_figures
 from nfkd_gui.model.run_groups import (
     TEACHER_FROM,
     TEACHER_WEIGHTS,
@@ -26,6 +27,7 @@ from nfkd_gui.model.run_groups import (
     row_values,
     search_text,
 )
+from nfkd_gui.model.setting_names import differing_settings
 from nfkd_gui.model.studio import Studio
 
 __all__ = ["COLOURS", "CompareModel", "RunGroup", "is_condition"]
@@ -88,6 +90,8 @@ class CompareModel(QObject):
         self._made: dict[str, RunGroup] = {}
         self._made_with: dict[str, str] = {}
         self._by_key: dict[str, RunGroup] = {}
+        self._settings: list[str] | None = None
+        self._figures: list[Figure] | None = None
         self._filter = RunFilter.parse("")
         self._words: list[str] = []
         self._sort, self._descending = "created", True
@@ -165,6 +169,18 @@ class CompareModel(QObject):
     def group_of(self, key: str) -> RunGroup | None:
         """Return a shown group by its key."""
         return self._by_key.get(key)
+
+    def settings(self) -> list[str]:
+        """Return the settings that are not the same in all shown groups."""
+        if self._settings is None:
+            self._settings = differing_settings([group.values for group in self.groups])
+        return self._settings
+
+    def figures(self) -> list[Figure]:
+        """Return the figures of students that some of the shown groups have: costs, then measures."""
+        if self._figures is None:
+            self._figures = known_figures(FIGURES.values(), [group.values for group in self.groups])
+        return self._figures
 
     def values_of(self, run: str) -> Mapping[str, Value]:
         """Return the values of one run by name."""
@@ -286,8 +302,13 @@ class CompareModel(QObject):
         self._keep_chosen()
 
     def _show(self, groups: Sequence[RunGroup]) -> None:
+        before = self._by_key
         self.groups = self._in_order(groups)
         self._by_key = {group.key: group for group in self.groups}
+        if before.keys() != self._by_key.keys() or not all(
+            _is_alike(old, self._by_key[key]) for key, old in before.items() if old is not self._by_key[key]
+        ):
+            self._settings = self._figures = None
         self.groups_changed.emit()
 
     def _keep_chosen(self) -> None:
@@ -361,6 +382,12 @@ class CompareModel(QObject):
                 known.append((key, group))
         known.sort(key=lambda pair: pair[0], reverse=self._descending)
         return [*(group for _, group in known), *rest]
+
+
+def _is_alike(old: RunGroup, new: RunGroup) -> bool:
+    """Return whether a group that was made anew has the same settings and figures, however large they are."""
+    names = old.values.keys()
+    return names == new.values.keys() and all(old.values[name] == new.values[name] for name in names if "." in name)
 
 
 def _is_same(first: RunRow, second: RunRow) -> bool:

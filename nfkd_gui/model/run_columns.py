@@ -162,6 +162,8 @@ class ColumnFormat:
         Whether a group has a deviation.
     equal
         Whether all groups, at least two, have the same value.
+    common
+        This value.
     """
 
     column: RunColumn
@@ -169,6 +171,23 @@ class ColumnFormat:
     numeric: bool = True
     deviations: bool = False
     equal: bool = False
+    common: Value = None
+
+    def fits(self, groups: Collection[RunGroup]) -> bool:
+        """Return whether the format stays right when groups with other values are added to many."""
+        name, kind = self.column.name, self.column.kind
+        for group in groups:
+            value = group.values.get(name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            exact = kind not in {"test", "gap", "measure"} and number and math.isfinite(value)
+            if (
+                (self.equal and value != self.common)
+                or (exact and _exact_decimals(abs(value)) > self.decimals)
+                or (self.numeric and kind not in _NUMERIC and value not in (None, "") and not number)
+                or (not self.deviations and len(group.seeds) > 1 and name in group.deviations)
+            ):
+                return False
+        return True
 
     def text(self, value: Value) -> str:
         """Return a value as text; empty for None."""
@@ -206,7 +225,8 @@ def format_of(name: str, groups: Collection[RunGroup]) -> ColumnFormat:
     figure = column.kind in {"test", "gap", "count", "measure", "duration"}
     deviations = figure and any(name in group.deviations for group in groups if len(group.seeds) > 1)
     equal = len(values) > 1 and column.kind not in {"name", "seeds"} and len(set(values)) == 1
-    return ColumnFormat(column, _decimals(column.kind, numbers), numeric, deviations, equal)
+    common = values[0] if equal else None
+    return ColumnFormat(column, _decimals(column.kind, numbers), numeric, deviations, equal, common)
 
 
 def _decimals(kind: Kind, numbers: Sequence[float]) -> int:
