@@ -22,6 +22,7 @@ from nfkd_gui.model.run_groups import (
     RunGroup,
     containing_run,
     folder_below,
+    has_same_settings,
     make_group,
     parent_of,
     row_values,
@@ -128,7 +129,8 @@ class CompareModel(QObject):
         """Show the runs that pass a filter; `problem` says why one cannot be used.
 
         A text with a comparison is a condition (see `nfkd.config.run_filter`). Of any other text, a run must have each
-        word in its name, data, flows, loss, state, verdict, tags or note.
+        word in its name, data, flows, loss, state, verdict, tags or note. The beginning of a name that is in no run's
+        texts is the beginning of a condition, and filters nothing yet.
         """
         self.filter = text
         condition = text if is_condition(text) else ""
@@ -139,9 +141,16 @@ class CompareModel(QObject):
         except FilterError as error:
             self.problem = str(error)
         else:
-            self._filter, self.problem = found, ""
-            self._words = [] if condition else text.casefold().split()
+            self.problem = ""
+            words = [] if condition else text.casefold().split()
+            if condition or not self._begins_condition(text.strip(), words):
+                self._filter, self._words = found, words
         self._update()
+
+    def _begins_condition(self, text: str, words: list[str]) -> bool:
+        if not text or not any(name.startswith(text) for name in self.names()):
+            return False
+        return not any(all(word in self._text(each.row) for word in words) for each in self._list())
 
     def sort_by(self, name: str, *, descending: bool) -> None:
         """Order the groups by a column, setting or figure; those without a value come last."""
@@ -306,7 +315,7 @@ class CompareModel(QObject):
         self.groups = self._in_order(groups)
         self._by_key = {group.key: group for group in self.groups}
         if before.keys() != self._by_key.keys() or not all(
-            _is_alike(old, self._by_key[key]) for key, old in before.items() if old is not self._by_key[key]
+            has_same_settings(old, self._by_key[key]) for key, old in before.items() if old is not self._by_key[key]
         ):
             self._settings = self._figures = None
         self.groups_changed.emit()
@@ -382,12 +391,6 @@ class CompareModel(QObject):
                 known.append((key, group))
         known.sort(key=lambda pair: pair[0], reverse=self._descending)
         return [*(group for _, group in known), *rest]
-
-
-def _is_alike(old: RunGroup, new: RunGroup) -> bool:
-    """Return whether a group that was made anew has the same settings and figures, however large they are."""
-    names = old.values.keys()
-    return names == new.values.keys() and all(old.values[name] == new.values[name] for name in names if "." in name)
 
 
 def _is_same(first: RunRow, second: RunRow) -> bool:

@@ -175,19 +175,18 @@ class ColumnFormat:
 
     def fits(self, groups: Collection[RunGroup]) -> bool:
         """Return whether the format stays right when groups with other values are added to many."""
-        name, kind = self.column.name, self.column.kind
-        for group in groups:
-            value = group.values.get(name)
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            exact = kind not in {"test", "gap", "measure"} and number and math.isfinite(value)
-            if (
-                (self.equal and value != self.common)
-                or (exact and _exact_decimals(abs(value)) > self.decimals)
-                or (self.numeric and kind not in _NUMERIC and value not in (None, "") and not number)
-                or (not self.deviations and len(group.seeds) > 1 and name in group.deviations)
-            ):
-                return False
-        return True
+        name = self.column.name
+        spread = any(len(group.seeds) > 1 and name in group.deviations for group in groups)
+        return all(self._fits(group.values.get(name)) for group in groups) and (self.deviations or not spread)
+
+    def _fits(self, value: Value) -> bool:
+        if self.equal and value != self.common:
+            return False
+        kind = self.column.kind
+        if value in (None, "") or isinstance(value, (str, bool)):
+            return value in (None, "") or not self.numeric or kind in _NUMERIC
+        exact = kind not in {"test", "gap", "measure"} and math.isfinite(value)
+        return not exact or _exact_decimals(abs(value)) <= self.decimals
 
     def text(self, value: Value) -> str:
         """Return a value as text; empty for None."""

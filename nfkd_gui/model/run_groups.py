@@ -91,6 +91,12 @@ def make_group(
     return RunGroup(rows[0].run, tuple(rows), values, each)
 
 
+def has_same_settings(old: RunGroup, new: RunGroup) -> bool:
+    """Return whether a group that was made anew has the same settings, and the same figures of whatever size."""
+    names = old.values.keys()
+    return names == new.values.keys() and all(old.values[name] == new.values[name] for name in names if "." in name)
+
+
 def same_data(groups: Sequence[RunGroup]) -> list[RunGroup]:
     """Return the groups of the most frequent data set; likelihoods and distances of others do not compare."""
     found = Counter(group.values.get("data") for group in groups)
