@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
@@ -21,8 +20,11 @@ from nfkd_gui.model.run_groups import (
     TEACHER_WEIGHTS,
     RunGroup,
     containing_run,
+    count_folders,
     folder_below,
     has_same_settings,
+    is_in_folder,
+    is_same_row,
     make_group,
     parent_of,
     row_values,
@@ -114,7 +116,7 @@ class CompareModel(QObject):
     # --- what is shown --------------------------------------------------------------------------------------------
 
     def show_folder(self, folder: str | None) -> None:
-        """Show the runs of one folder, or all."""
+        """Show the runs of one folder and the folders in it, or all; the runs folder itself stands for its own only."""
         self.folder = folder
         self._update()
 
@@ -168,8 +170,13 @@ class CompareModel(QObject):
         return sorted(found, key=lambda value: (isinstance(value, str), value))
 
     def folders(self) -> dict[str, int]:
-        """Return the folders that have runs, sorted, with their number; the runs folder itself is the empty text."""
-        return dict(sorted(Counter(each.folder for each in self._list()).items()))
+        """Return the folders that have runs, with their number, as `count_folders` does."""
+        return count_folders(each.folder for each in self._list())
+
+    @property
+    def run_count(self) -> int:
+        """The number of all runs."""
+        return len(self._list())
 
     def folder_of(self, row: RunRow) -> str:
         """Return the folder of a run below the runs folder, with slashes."""
@@ -234,7 +241,7 @@ class CompareModel(QObject):
         rows = self._studio.rows
         gone = self._rows.keys() - rows.keys()
         for run, row in self._rows.items():
-            if run in gone or not _is_same(row, rows[run]):
+            if run in gone or not is_same_row(row, rows[run]):
                 self._forget(run)
         for run in gone:
             self._engine.pop(run, None)
@@ -301,7 +308,7 @@ class CompareModel(QObject):
     # --- groups ---------------------------------------------------------------------------------------------------
 
     def _update(self) -> None:
-        listed = [each for each in self._list() if self.folder is None or each.folder == self.folder]
+        listed = [each for each in self._list() if is_in_folder(each.folder, self.folder)]
         self.total = len({each.group for each in listed})
         passed = self._passed(listed)
         members: defaultdict[str, list[RunRow]] = defaultdict(list)
@@ -391,7 +398,3 @@ class CompareModel(QObject):
                 known.append((key, group))
         known.sort(key=lambda pair: pair[0], reverse=self._descending)
         return [*(group for _, group in known), *rest]
-
-
-def _is_same(first: RunRow, second: RunRow) -> bool:
-    return first is second or msgspec.structs.astuple(first) == msgspec.structs.astuple(second)
