@@ -134,6 +134,7 @@ class RunActions(QObject):
         def replace() -> None:
             # Through TOML, like an opened file: the form needs lists where the model has tuples.
             self._studio.experiment.replace(toml_document(config.to_toml()), dirty=True)
+            self.message.emit(f"The settings of “{name}” are in Design")
 
         if self._may_discard(replace):
             replace()
