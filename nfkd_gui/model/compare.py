@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
@@ -15,17 +14,23 @@ from nfkd.protocol.comparing import ReadRunValues, RunValues, SeedValues
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Reply
+from nfkd_gui.model.compare_figures import FIGURES, Figure, known_figures
 from nfkd_gui.model.run_groups import (
     TEACHER_FROM,
     TEACHER_WEIGHTS,
     RunGroup,
     containing_run,
+    count_folders,
     folder_below,
+    has_same_settings,
+    is_in_folder,
+    is_same_row,
     make_group,
     parent_of,
     row_values,
     search_text,
 )
+from nfkd_gui.model.setting_names import differing_settings
 from nfkd_gui.model.studio import Studio
 
 __all__ = ["COLOURS", "CompareModel", "RunGroup", "is_condition"]
@@ -88,6 +93,8 @@ class CompareModel(QObject):
         self._made: dict[str, RunGroup] = {}
         self._made_with: dict[str, str] = {}
         self._by_key: dict[str, RunGroup] = {}
+        self._settings: list[str] | None = None
+        self._figures: list[Figure] | None = None
         self._filter = RunFilter.parse("")
         self._words: list[str] = []
         self._sort, self._descending = "created", True
@@ -109,7 +116,7 @@ class CompareModel(QObject):
     # --- what is shown --------------------------------------------------------------------------------------------
 
     def show_folder(self, folder: str | None) -> None:
-        """Show the runs of one folder, or all."""
+        """Show the runs of one folder and the folders in it, or all; the runs folder itself stands for its own only."""
         self.folder = folder
         self._update()
 
@@ -124,7 +131,8 @@ class CompareModel(QObject):
         """Show the runs that pass a filter; `problem` says why one cannot be used.
 
         A text with a comparison is a condition (see `nfkd.config.run_filter`). Of any other text, a run must have each
-        word in its name, data, flows, loss, state, verdict, tags or note.
+        word in its name, data, flows, loss, state, verdict, tags or note. The beginning of a name that is in no run's
+        texts is the beginning of a condition, and filters nothing yet.
         """
         self.filter = text
         condition = text if is_condition(text) else ""
@@ -135,9 +143,16 @@ class CompareModel(QObject):
         except FilterError as error:
             self.problem = str(error)
         else:
-            self._filter, self.problem = found, ""
-            self._words = [] if condition else text.casefold().split()
+            self.problem = ""
+            words = [] if condition else text.casefold().split()
+            if condition or not self._begins_condition(text.strip(), words):
+                self._filter, self._words = found, words
         self._update()
+
+    def _begins_condition(self, text: str, words: list[str]) -> bool:
+        if not text or not any(name.startswith(text) for name in self.names()):
+            return False
+        return not any(all(word in self._text(each.row) for word in words) for each in self._list())
 
     def sort_by(self, name: str, *, descending: bool) -> None:
         """Order the groups by a column, setting or figure; those without a value come last."""
@@ -155,8 +170,13 @@ class CompareModel(QObject):
         return sorted(found, key=lambda value: (isinstance(value, str), value))
 
     def folders(self) -> dict[str, int]:
-        """Return the folders that have runs, sorted, with their number; the runs folder itself is the empty text."""
-        return dict(sorted(Counter(each.folder for each in self._list()).items()))
+        """Return the folders that have runs, with their number, as `count_folders` does."""
+        return count_folders(each.folder for each in self._list())
+
+    @property
+    def run_count(self) -> int:
+        """The number of all runs."""
+        return len(self._list())
 
     def folder_of(self, row: RunRow) -> str:
         """Return the folder of a run below the runs folder, with slashes."""
@@ -165,6 +185,18 @@ class CompareModel(QObject):
     def group_of(self, key: str) -> RunGroup | None:
         """Return a shown group by its key."""
         return self._by_key.get(key)
+
+    def settings(self) -> list[str]:
+        """Return the settings that are not the same in all shown groups."""
+        if self._settings is None:
+            self._settings = differing_settings([group.values for group in self.groups])
+        return self._settings
+
+    def figures(self) -> list[Figure]:
+        """Return the figures of students that some of the shown groups have: costs, then measures."""
+        if self._figures is None:
+            self._figures = known_figures(FIGURES.values(), [group.values for group in self.groups])
+        return self._figures
 
     def values_of(self, run: str) -> Mapping[str, Value]:
         """Return the values of one run by name."""
@@ -209,7 +241,7 @@ class CompareModel(QObject):
         rows = self._studio.rows
         gone = self._rows.keys() - rows.keys()
         for run, row in self._rows.items():
-            if run in gone or not _is_same(row, rows[run]):
+            if run in gone or not is_same_row(row, rows[run]):
                 self._forget(run)
         for run in gone:
             self._engine.pop(run, None)
@@ -276,7 +308,7 @@ class CompareModel(QObject):
     # --- groups ---------------------------------------------------------------------------------------------------
 
     def _update(self) -> None:
-        listed = [each for each in self._list() if self.folder is None or each.folder == self.folder]
+        listed = [each for each in self._list() if is_in_folder(each.folder, self.folder)]
         self.total = len({each.group for each in listed})
         passed = self._passed(listed)
         members: defaultdict[str, list[RunRow]] = defaultdict(list)
@@ -286,8 +318,13 @@ class CompareModel(QObject):
         self._keep_chosen()
 
     def _show(self, groups: Sequence[RunGroup]) -> None:
+        before = self._by_key
         self.groups = self._in_order(groups)
         self._by_key = {group.key: group for group in self.groups}
+        if before.keys() != self._by_key.keys() or not all(
+            has_same_settings(old, self._by_key[key]) for key, old in before.items() if old is not self._by_key[key]
+        ):
+            self._settings = self._figures = None
         self.groups_changed.emit()
 
     def _keep_chosen(self) -> None:
@@ -361,7 +398,3 @@ class CompareModel(QObject):
                 known.append((key, group))
         known.sort(key=lambda pair: pair[0], reverse=self._descending)
         return [*(group for _, group in known), *rest]
-
-
-def _is_same(first: RunRow, second: RunRow) -> bool:
-    return first is second or msgspec.structs.astuple(first) == msgspec.structs.astuple(second)

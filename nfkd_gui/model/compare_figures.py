@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from nfkd.config.run_filter import Value
@@ -97,4 +98,6 @@ def number_of(values: Mapping[str, Value], name: str) -> float:
 def known_figures(figures: Iterable[Figure], groups: Iterable[Mapping[str, Value]]) -> list[Figure]:
     """Return the figures that some of the runs have, given the values of each."""
     every = list(groups)
-    return [figure for figure in figures if any(math.isfinite(figure.of(values)) for values in every)]
+    names = set(chain.from_iterable(every))  # most figures are in none of the runs
+    there = (figure for figure in figures if figure.key() in names)
+    return [figure for figure in there if any(math.isfinite(figure.of(values)) for values in every)]

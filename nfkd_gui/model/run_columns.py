@@ -162,6 +162,8 @@ class ColumnFormat:
         Whether a group has a deviation.
     equal
         Whether all groups, at least two, have the same value.
+    common
+        This value.
     """
 
     column: RunColumn
@@ -169,6 +171,22 @@ class ColumnFormat:
     numeric: bool = True
     deviations: bool = False
     equal: bool = False
+    common: Value = None
+
+    def fits(self, groups: Collection[RunGroup]) -> bool:
+        """Return whether the format stays right when groups with other values are added to many."""
+        name = self.column.name
+        spread = any(len(group.seeds) > 1 and name in group.deviations for group in groups)
+        return all(self._fits(group.values.get(name)) for group in groups) and (self.deviations or not spread)
+
+    def _fits(self, value: Value) -> bool:
+        if self.equal and value != self.common:
+            return False
+        kind = self.column.kind
+        if value in (None, "") or isinstance(value, (str, bool)):
+            return value in (None, "") or not self.numeric or kind in _NUMERIC
+        exact = kind not in {"test", "gap", "measure"} and math.isfinite(value)
+        return not exact or _exact_decimals(abs(value)) <= self.decimals
 
     def text(self, value: Value) -> str:
         """Return a value as text; empty for None."""
@@ -206,7 +224,8 @@ def format_of(name: str, groups: Collection[RunGroup]) -> ColumnFormat:
     figure = column.kind in {"test", "gap", "count", "measure", "duration"}
     deviations = figure and any(name in group.deviations for group in groups if len(group.seeds) > 1)
     equal = len(values) > 1 and column.kind not in {"name", "seeds"} and len(set(values)) == 1
-    return ColumnFormat(column, _decimals(column.kind, numbers), numeric, deviations, equal)
+    common = values[0] if equal else None
+    return ColumnFormat(column, _decimals(column.kind, numbers), numeric, deviations, equal, common)
 
 
 def _decimals(kind: Kind, numbers: Sequence[float]) -> int:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import PurePath
 
+import msgspec
+
 from nfkd.config.run_filter import Value
 from nfkd.protocol.comparing import SeedValues
 from nfkd.protocol.records import RunRow
@@ -91,6 +93,12 @@ def make_group(
     return RunGroup(rows[0].run, tuple(rows), values, each)
 
 
+def has_same_settings(old: RunGroup, new: RunGroup) -> bool:
+    """Return whether a group that was made anew has the same settings, and the same figures of whatever size."""
+    names = old.values.keys()
+    return names == new.values.keys() and all(old.values[name] == new.values[name] for name in names if "." in name)
+
+
 def same_data(groups: Sequence[RunGroup]) -> list[RunGroup]:
     """Return the groups of the most frequent data set; likelihoods and distances of others do not compare."""
     found = Counter(group.values.get("data") for group in groups)
@@ -132,6 +140,11 @@ def row_values(row: RunRow) -> dict[str, Value]:
     return values
 
 
+def is_same_row(first: RunRow, second: RunRow) -> bool:
+    """Return whether two rows of the table of runs tell the same."""
+    return first is second or msgspec.structs.astuple(first) == msgspec.structs.astuple(second)
+
+
 def search_text(row: RunRow) -> str:
     """Return the text in which a filter looks for words."""
     texts = (row.name, row.data, row.teacher, row.student, row.loss, row.state, row.verdict, *row.tags, row.note)
@@ -151,6 +164,25 @@ def containing_run(path: str, runs: Mapping[str, RunRow]) -> RunRow | None:
         shorter = parent_of(path)
         path = shorter if shorter != path else ""
     return None
+
+
+def count_folders(folders: Iterable[str]) -> dict[str, int]:
+    """Return the number of runs of each folder, sorted, given the folder of each run.
+
+    A folder has also the runs of the folders in it, such as those that failed in a sweep; the runs folder itself, the
+    empty text, has only its own.
+    """
+    own, counts = Counter(folders), Counter[str]()
+    for folder, count in own.items():
+        parts = folder.split("/")
+        for number in range(1, len(parts) + 1):
+            counts["/".join(parts[:number])] += count
+    return dict(sorted(counts.items()))
+
+
+def is_in_folder(folder: str, shown: str | None) -> bool:
+    """Return whether a folder is the one that is shown or in it; None shows all."""
+    return shown is None or folder == shown or (bool(shown) and folder.startswith(f"{shown}/"))
 
 
 def folder_below(parent: str, base: PurePath) -> str:

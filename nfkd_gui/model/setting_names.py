@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -62,8 +63,9 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def differing_settings(runs: list[Mapping[str, Value]]) -> list[str]:
     """Return the settings of students, losses and training that are not the same in all runs, as in their files."""
-    names = dict.fromkeys(name for values in runs for name in values if "." in name and not name.startswith(_ASIDE))
-    return [name for name in names if len({values.get(name) for values in runs}) > 1]
+    names = dict.fromkeys(chain.from_iterable(runs))
+    settings = [name for name in names if "." in name and not name.startswith(_ASIDE)]
+    return [name for name in settings if len({values.get(name) for values in runs}) > 1]
 
 
 def by_importance(names: Sequence[str]) -> list[str]:

@@ -79,8 +79,10 @@ class GridPanel(ComparePanel):
         return same_data(self.model.groups)
 
     def _settings(self, groups: Sequence[RunGroup]) -> list[str]:
+        own = self.model.settings() if len(groups) == len(self.model.groups) else None
+        found = own if own is not None else differing_settings([group.values for group in groups])
         tried = [name for name, values in self._plan().items() if len(values) > 1]
-        return by_importance(list(dict.fromkeys([*differing_settings([group.values for group in groups]), *tried])))
+        return by_importance(list(dict.fromkeys([*found, *tried])))
 
     def _plan(self) -> Mapping[str, Sequence[Value]]:
         """Return the values that the sweep in the shown folder tries; none if it was not started here."""

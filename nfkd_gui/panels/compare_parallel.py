@@ -9,9 +9,9 @@ from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 from nfkd.config.run_filter import Value
 from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import CompareModel, RunGroup
-from nfkd_gui.model.compare_figures import FIGURES, known_figures
+from nfkd_gui.model.compare_figures import FIGURES
 from nfkd_gui.model.csv_files import Table
-from nfkd_gui.model.setting_names import by_importance, differing_settings, format_setting, setting_title
+from nfkd_gui.model.setting_names import by_importance, format_setting, setting_title
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.plotting.parallel import ParallelPlot
@@ -69,16 +69,12 @@ class ParallelPanel(ComparePanel):
 
     # --- axes -----------------------------------------------------------------------------------------------------
 
-    def _settings(self) -> list[str]:
-        return differing_settings([group.values for group in self.model.groups])
-
     def _results(self) -> list[str]:
-        values = [group.values for group in self.model.groups]
-        return [figure.key() for figure in known_figures(FIGURES.values(), values)]
+        return [figure.key() for figure in self.model.figures()]
 
     def axes(self) -> list[str]:
         """Return the names of the axes that are shown, in order."""
-        settings, results = self._settings(), self._results()
+        settings, results = self.model.settings(), self._results()
         known = {*settings, *results}
         if self._wanted is not None and (kept := [name for name in self._wanted if name in known]):
             return kept
@@ -90,7 +86,7 @@ class ParallelPanel(ComparePanel):
     def _fill_menu(self) -> None:
         shown = set(self.axes())
         self._menu.clear()
-        for heading, names in (("Settings that differ", self._settings()), ("Results", self._results())):
+        for heading, names in (("Settings that differ", self.model.settings()), ("Results", self._results())):
             self._menu.addSection(heading)
             for name in names:
                 action = self._menu.addAction(_title(name).replace("&", "&&"))

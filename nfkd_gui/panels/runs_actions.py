@@ -26,7 +26,7 @@ from nfkd_gui.widgets.dialogs import without_icons
 
 _KINDS = ("Web page (*.html)", "PDF (*.pdf)")
 _LIVE = "it is in training or queued; stop it first"
-_MOST = 8
+_FAILED, _MOST = "failed", 8
 """Runs whose failure is explained in one message."""
 
 
@@ -87,7 +87,10 @@ class RunActions(QObject):
     def sweep_folder(self) -> str:
         """The folder of the selected run, in which a sweep may be; empty for a run outside a folder of its own."""
         row = self.single
-        return parent_of(row.run) if row is not None and self._compare.folder_of(row) else ""
+        if row is None or not self._compare.folder_of(row):
+            return ""
+        folder = PurePath(parent_of(row.run))
+        return str(folder.parent if folder.name == _FAILED else folder)  # where a sweep keeps failed runs
 
     def continue_sweep(self) -> None:
         """Continue the sweep in the folder of the selected run; the engine refuses a folder without one."""
@@ -138,6 +141,7 @@ class RunActions(QObject):
         def replace() -> None:
             # Through TOML, like an opened file: the form needs lists where the model has tuples.
             self._studio.experiment.replace(toml_document(config.to_toml()), dirty=True)
+            self.message.emit(f"The settings of “{name}” are in Design")
 
         if self._may_discard(replace):
             replace()

@@ -25,6 +25,8 @@ from nfkd_gui.widgets.labels import tip
 
 Index = QModelIndex | QPersistentModelIndex
 _LONGEST, _UNIT_COLUMNS = 200, {"test"}
+_MANY, _FEW = 1000, 20
+"""Groups from which formats are kept after a change, and changed groups up to which they are."""
 _CELL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 _CHECKABLE, _SEED = _CELL | Qt.ItemFlag.ItemIsUserCheckable, _CELL | Qt.ItemFlag.ItemNeverHasChildren
 """Combined once: Qt asks very often."""
@@ -219,14 +221,23 @@ class RunsModel(QAbstractItemModel):
         )
         if not same:
             self.beginResetModel()
-        if set(map(id, groups)) != set(map(id, self.groups)):  # else only their order has changed
-            self._formats.clear()
-            self._units = None
+        self._keep_formats(groups)
         self.groups, self._rows = groups, None
         if same:
             self.redraw()
         else:
             self.endResetModel()
+
+    def _keep_formats(self, groups: Sequence[RunGroup]) -> None:
+        """Forget the formats of columns, but those that a few changes among many groups leave as they are."""
+        before = set(map(id, self.groups))
+        new = [group for group in groups if id(group) not in before]
+        gone = len(before) - (len(groups) - len(new))
+        if not new and not gone:  # only their order has changed
+            return
+        self._units = None
+        few = len(groups) >= _MANY and max(len(new), gone) <= _FEW
+        self._formats = {name: shown for name, shown in self._formats.items() if few and shown.fits(new)}
 
     def _head(self, section: int) -> str:
         column, title = describe_column(self.columns[section]), self._titles[section]

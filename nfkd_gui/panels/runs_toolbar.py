@@ -84,8 +84,8 @@ class RunsToolbar(QWidget):
 
     def refresh(self) -> None:
         """List the folders that have runs now."""
-        folders = self._compare.folders()
-        entries = [(f"{_ALL} ({sum(folders.values()):,})", None)]
+        folders, runs = self._compare.folders(), self._compare.run_count
+        entries = [(f"{_ALL} ({runs:,})", None)]
         entries += [(f"{folder.replace('/', ' / ') or _TOP} ({count:,})", folder) for folder, count in folders.items()]
         with QSignalBlocker(self.folder):
             if entries != [(self.folder.itemText(n), self.folder.itemData(n)) for n in range(self.folder.count())]:

@@ -339,7 +339,9 @@ class RunsTree(QTreeView):
         self._model.thumbnails.set_size(picture_side())
         self.header().setFixedHeight(scaled(_HEAD))
         self.doItemsLayout()
+        self._fitted.clear()  # measured again once the fonts have changed
         self.fit_later()
+        self.grow_later()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QHelpEvent,
     QKeyEvent,
@@ -27,8 +27,8 @@ from nfkd_gui.widgets.labels import tip
 
 _SIDE, _ABOVE, _BELOW = 46, 56, 28
 """Pixels at 100 % beside, above and below the axes."""
-_FEW = 24
-"""So many chosen lines are drawn wide."""
+_FEW, _SLICE = 24, 500
+"""So many chosen lines are drawn wide; lines that are painted at once."""
 _REACH, _LINE, _MOVED, _APART = 10, 6, 4, 2.5
 """Pixels: distance from an axis and from a line that still hits it, length of a drag that is none, and distance of
 chosen lines that would hide each other."""
@@ -64,6 +64,9 @@ class ParallelPlot(QWidget):
         self._colours: Mapping[int, str] = {}
         self.brushes: list[Brush] = []
         self._ground: QPixmap | None = None
+        self._painted = 0
+        self._slices = QTimer(self, interval=0, singleShot=True)
+        self._slices.timeout.connect(self.update)
         self._front: QPixmap | None = None
         self._hovered, self._pointer, self._current = -1, QPointF(), -1
         self._drag: BrushDrag | AxisDrag | None = None
@@ -153,7 +156,10 @@ class ParallelPlot(QWidget):
             self._paint_front(painter, heights)
         else:
             if self._ground is None:
-                self._ground = self._pixmap(lambda layer: self._paint_ground(layer, heights))
+                self._ground = self._pixmap(lambda layer: paint.paint_axes(layer, self.frame(), self._axes))
+                self._painted = 0
+            if self._painted < len(heights):
+                self._paint_slice(self._ground, heights)
             if self._front is None:
                 self._front = self._pixmap(lambda layer: self._paint_front(layer, heights))
             painter.drawPixmap(0, 0, self._ground)
@@ -186,6 +192,17 @@ class ParallelPlot(QWidget):
         paint.paint_axes(painter, frame, self._axes)
         for line in heights:
             paint.paint_line(painter, frame, line, tokens().control, 1.0)
+
+    def _paint_slice(self, ground: QPixmap, heights: np.ndarray) -> None:
+        """Paint the next lines of many; the others follow in further slices, so that the window stays responsive."""
+        lines = heights[self._painted : self._painted + _SLICE]
+        painter, frame = QPainter(ground), self.frame()
+        for line in lines:
+            paint.paint_line(painter, frame, line, tokens().control, 1.0)
+        painter.end()
+        self._painted += len(lines)
+        if self._painted < len(heights):
+            self._slices.start()
 
     def _paint_front(self, painter: QPainter, heights: np.ndarray) -> None:
         frame = self.frame()

@@ -27,6 +27,8 @@ _NARROWEST_SIDE, _WIDEST_SIDE = 32, 160
 """Width of the rows' values."""
 _WIDEST, _HIGHEST = 220, 112
 """Largest size of a cell."""
+_LOW = 20
+"""Height of a cell up to which its text is small."""
 _RAMP, _RAMP_STEPS, _TRACK = 120, 24, 60
 """Width of the legend's scale and its steps; opacity of the part of a bar that is not done, of 255."""
 _ARROWS = {Qt.Key.Key_Left: (0, -1), Qt.Key.Key_Right: (0, 1), Qt.Key.Key_Up: (-1, 0), Qt.Key.Key_Down: (1, 0)}
@@ -168,14 +170,16 @@ class ValueGridView(QWidget):
             rect = rect.adjusted(scaled(4), scaled(4), -scaled(4), -scaled(4))
         painter.setBrush(ground)
         painter.drawRoundedRect(rect, scaled(4), scaled(4))
+        texts = rect
         if cell.state in {"running", "paused"}:
+            texts = rect.adjusted(0, 0, 0, -scaled(_BAR))
             painter.setPen(Qt.PenStyle.NoPen)
             bar = QRectF(rect.left(), rect.bottom() - scaled(_BAR), rect.width(), scaled(_BAR))
             ink = _ink(ground)
             painter.fillRect(bar, QColor(ink.red(), ink.green(), ink.blue(), _TRACK))
             bar.setWidth(rect.width() * cell.progress)
             painter.fillRect(bar, ink)
-        self._paint_texts(painter, rect, place, cell, ground)
+        self._paint_texts(painter, texts, place, cell, ground)
         if self.hasFocus() and place == self._cursor:
             painter.setPen(QPen(_ink(ground), 1, Qt.PenStyle.DashLine))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -195,13 +199,13 @@ class ValueGridView(QWidget):
         if not lines:
             lines = [("–", "caption")]
         heights = [QFontMetrics(font(kind)).height() for _, kind in lines]
-        if sum(heights) > rect.height() - scaled(_BAR):
+        if sum(heights) > rect.height():
             lines, heights = lines[:1], heights[:1]
         top = rect.center().y() - sum(heights) / 2
         failed = cell.state == "failed" and not figure
         painter.setPen(QColor(tokens().error) if failed else _ink(ground))
         for (text, kind), height in zip(lines, heights, strict=True):
-            for face in dict.fromkeys((kind, "caption")):
+            for face in dict.fromkeys((kind, "caption") if rect.height() > scaled(_LOW) else ("caption",)):
                 painter.setFont(font(face))
                 if painter.fontMetrics().horizontalAdvance(text) <= rect.width() - scaled(2):
                     line = QRectF(rect.left(), top, rect.width(), height)

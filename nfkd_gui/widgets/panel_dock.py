@@ -15,13 +15,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from nfkd_gui.theme import scaled, set_space
+from nfkd_gui.theme import scaled, set_icon_size, set_space
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.icons import icon
 from nfkd_gui.widgets.labels import ElidedLabel, TypeLabel
 from nfkd_gui.widgets.panel_menu import PanelMenu
 
-_HEAD, _NARROWEST = 36, 240
+_HEAD, _NARROWEST, _ICON = 36, 240, 16
 
 
 class PanelHead(QFrame):
@@ -80,6 +80,7 @@ class IconButton(QToolButton):
         self.setToolTip(help_)
         self.setAccessibleName(label)
         self.setIcon(icon(picture))
+        set_icon_size(self, _ICON)
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)

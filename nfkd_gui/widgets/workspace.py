@@ -88,10 +88,10 @@ class Workspace(QMainWindow):
     def keep_first_layout(self) -> None:
         """Set the first sizes, and remember the layout for `reset`; Qt ignores sizes before the window is shown.
 
-        A panel gets at most half of the workspace, which matters at a large scale of the interface.
+        A panel gets at most half of the window, which matters at a large scale of the interface.
         """
         for dock, size, orientation in self._sizes:
-            room = self.width() if orientation == Qt.Orientation.Horizontal else self.height()
+            room = self.window().width() if orientation == Qt.Orientation.Horizontal else self.window().height()
             self.resizeDocks([dock], [min(scaled(size), room // 2)], orientation)
         self._first = self.saveState(_VERSION)
 

@@ -78,6 +78,9 @@ class CompareWorkspace(Workspace):
         if focus is None or not focus.isVisible():
             self._runs.table.setFocus()
 
+    def present(self, *, on: bool) -> None:
+        """Keep the panels: in a presentation, too, the table alone says little."""
+
     def expand(self, dock: PanelDock) -> None:
         super().expand(dock)
         self._table.hide()

@@ -41,6 +41,7 @@ def add_compare_panels(workspace: Workspace, studio: Studio, model: CompareModel
             dock.head.add(*panel.tools)
             panel.remarked.connect(dock.head.remark.setText)
             dock.add_expand_button()
+            dock.visibilityChanged.connect(dock.setEnabled)  # the keyboard would reach what is behind another tab
             dock.expanded.connect(lambda wide, dock=dock: workspace.expand(dock) if wide else workspace.shrink())
             workspace.add(dock, Qt.DockWidgetArea.BottomDockWidgetArea, _HEIGHT, _LOWEST)
 

@@ -1,4 +1,4 @@
-"""Presentation mode: the whole screen and large type; of a run its tiles alone, of a lesson the presenter view."""
+"""Presentation mode: the whole screen; of a run its tiles alone in large type, of a lesson the presenter view."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nfkd_gui.window.main_window import MainWindow
 
 _LARGER, _LARGEST = 1.25, 200
-_PRESENTED = ("train", "learn")
+_PRESENTED = ("train", "learn", "compare")
 
 
 class Presentation:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QLabel
 
 from nfkd.protocol.comparing import ComparedDifference, ComparedMean, ComparedMetric, CompareRuns, RunsCompared
@@ -16,7 +18,8 @@ from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.panels.compare_differences import DifferencesPanel
 from nfkd_gui.panels.compare_rows import Row, difference_rows, table_rows
-from nfkd_gui.theme import tokens
+from nfkd_gui.theme import font, tokens
+from nfkd_gui.widgets.caption import in_lines
 from nfkd_gui.widgets.figure import draw_image
 from tests.gui.compare.compare_driver import count_of, key
 from tests.gui.compare_script import CompareScript
@@ -84,6 +87,42 @@ def test_the_table_for_files_has_all_digits() -> None:
     assert ["student.hidden", "second", 64.0, "", "", "", "", ""] in rows
     assert ["test likelihood", "second", 2.25, 0.05, 3, -0.25, 0.0625, "better"] in rows
     assert ["parameters", "first", 12_345.0, "", "", "", "", ""] in rows
+
+
+def test_tiny_values_have_an_exponent() -> None:
+    reply = compared()
+    mmd = ComparedMetric(
+        name="MMD", unit="", form=".5f", means=[mean(0.000083), mean(0.00408)], differences=[None, None]
+    )  # fmt: skip
+    rows = difference_rows(msgspec.structs.replace(reply, metrics=[mmd]))
+    assert [cell.text for cell in row_of(rows, "MMD").cells] == ["8.3e−5", "0.00408"]
+
+
+@pytest.mark.parametrize("width", [260, 488])
+def test_columns_are_as_wide_as_their_numbers(show: Callable[..., Any], width: int) -> None:
+    panel: DifferencesPanel = show(DifferencesPanel, (width, 400))
+    reply = compared()
+    names = ["hidden-16_steps-3, with a long name", "hidden-16_steps-2, with a long name"]
+    panel.rows.show_rows(difference_rows(reply), names, [None, None])
+    metrics = QFontMetrics(font("strong"))
+    header = panel.table.horizontalHeader()
+    for row in panel.rows.rows:
+        for column, cell in enumerate(row.cells):
+            if cell.is_number:
+                assert header.sectionSize(column) > metrics.horizontalAdvance(cell.text), (row.label, cell.text)
+    assert header.sectionSize(0) < metrics.horizontalAdvance(names[0])  # the name is cut, not the numbers
+
+
+def test_names_are_broken_where_they_have_marks() -> None:
+    metrics = QFontMetrics(font("caption"))
+    for text, lines in (
+        ("hidden-16_steps-3", ["hidden-16_", "steps-3"]),
+        ("Steps per level", ["Steps", "per level"]),
+        ("Samples/s", None),
+    ):  # fmt: skip
+        width = 1000 if lines is None else 2 + max(map(metrics.horizontalAdvance, lines))
+        assert in_lines(text, metrics, width) == (lines or [text])
+    assert len(in_lines("Samples/s", metrics, metrics.horizontalAdvance("Samples/"))) == 1  # no line of one letter
 
 
 @pytest.fixture

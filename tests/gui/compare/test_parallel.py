@@ -11,10 +11,13 @@ from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QMenu
+from pytestqt.qtbot import QtBot
 
+from nfkd.config.run_filter import Value
 from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.panels.compare_parallel import ParallelPanel
 from nfkd_gui.plotting.parallel import ParallelPlot
+from nfkd_gui.plotting.parallel_axes import AxisSource, make_axis
 from nfkd_gui.theme import tokens
 from nfkd_gui.widgets.figure import draw_image, draw_svg
 from tests.gui.compare.compare_driver import double_click, drag, hover, key
@@ -179,3 +182,18 @@ def test_pictures_have_lines_and_the_table_has_all_values(panel: ParallelPanel) 
     assert {row[0] for row in rows} == set(RECIPES)
     gap = list(table.header).index("gap_closed")
     assert {row[0]: row[gap] for row in rows} == pytest.approx(GAPS)
+
+
+def test_many_lines_are_painted_in_slices(panel: ParallelPanel, qtbot: QtBot) -> None:
+    values: list[Value] = [float(number) for number in range(1200)]
+    axes = [make_axis(AxisSource(name, name, values, str)) for name in ("first", "second")]
+    panel.plot.show_lines(axes, list(map(str, values)), {})
+
+    def is_drawn(line: int) -> bool:
+        picture, frame = panel.plot.grab().toImage(), panel.plot.frame()
+        x, y = round(float(frame.places.mean())), round(float(panel.plot.heights()[line, 0]))
+        return QColor(picture.pixel(x, y)) != QColor(picture.pixel(x, picture.height() - 2))
+
+    assert not is_drawn(-1)
+    assert is_drawn(0)
+    qtbot.waitUntil(lambda: is_drawn(-1))

@@ -109,6 +109,15 @@ def test_a_filter_is_a_condition_if_it_compares_and_words_otherwise(
     assert model.total == 3
 
 
+def test_the_beginning_of_a_condition_filters_nothing_yet(model: CompareModel) -> None:
+    every = [group.name for group in model.groups]
+    for text in ("student.h", "student.hidden", "student.hidden ", "student.hidden <"):
+        model.filter_by(text)
+        assert [group.name for group in model.groups] == every, text
+    model.filter_by("no such word")
+    assert model.groups == []
+
+
 def test_only_a_comparison_makes_a_condition() -> None:
     assert not any(map(is_condition, ("", "digits", "in the pool", "better or worse", "a-b")))
     assert all(map(is_condition, ("a<1", "a == 1", "a ~ 'b'", "a in [1]", "not a != 2")))

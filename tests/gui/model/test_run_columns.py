@@ -13,7 +13,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.protocol.comparing import SeedValues
 from nfkd_gui.model.csv_files import write_csv
 from nfkd_gui.model.run_columns import DEFAULT, FIRST, describe_column, format_of, titles_of
-from nfkd_gui.model.run_groups import RunGroup, make_group
+from nfkd_gui.model.run_groups import RunGroup, count_folders, is_in_folder, make_group
 from nfkd_gui.model.runs_export import latex_table, markdown_table, numbers_table
 from tests.gui.scripted_engine import row_of
 
@@ -109,3 +109,29 @@ def test_markdown_and_latex_show_the_table_as_the_screen_does() -> None:
     latex = latex_table(groups, names)
     assert rf"a|b\_c & {np.mean(TESTS[0]):.3f} $\pm$ {deviation} & 50 \% \\" in latex
     assert latex.startswith(r"\begin{tabular}{lrr}")
+
+
+@pytest.mark.parametrize(
+    ("kept", "values"),
+    [
+        (True, {"student.hidden": 4.0}), (False, {"student.hidden": 4.25}), (False, {"student.hidden": "wide"}),
+        (True, {}), (False, {"data": "pinwheel"}), (True, {"data": "digits", "student_test": 7.0}),
+    ],
+)  # fmt: skip
+def test_a_format_that_still_fits_is_the_one_that_all_groups_would_get(kept: bool, values: dict[str, Any]) -> None:
+    many = [group(str(number), **{"student.hidden": float(number), "data": "digits"}) for number in range(8)]
+    new = group("new", **{"student.hidden": 3.0, "data": "digits"} | values)
+    for name in ("student.hidden", "data", "student_test"):
+        before, after = format_of(name, many), format_of(name, [*many, new])
+        if before.fits([new]):
+            assert (before.decimals, before.numeric, before.equal) == (after.decimals, after.numeric, after.equal)
+    assert kept == all(format_of(name, many).fits([new]) for name in ("student.hidden", "data"))
+
+
+def test_a_folder_has_the_runs_of_the_folders_in_it() -> None:
+    counts = count_folders(["", "a", "a/failed", "a/failed", "b/c"])
+    assert counts == {"": 1, "a": 3, "a/failed": 2, "b": 1, "b/c": 1}
+    assert is_in_folder("a/failed", "a")
+    assert not is_in_folder("ab", "a")
+    assert not is_in_folder("a", "")
+    assert is_in_folder("a", None)

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
 
 from nfkd_gui.plotting.axes import Scale, ScaleKind, format_ticks, symlog_threshold
+from nfkd_gui.plotting.plots import Plot
+from nfkd_gui.theme import apply_theme
 
 
 @given(st.floats(-1e6, 1e6), st.sampled_from(["linear", "log", "symlog"]), st.sampled_from([1e-3, 1.0]))
@@ -50,3 +54,23 @@ def test_an_axis_with_little_room_has_two_ticks_at_least() -> None:
     for half in (1.2, 4.4, 9.9, 30.0, 470.0):
         assert len(Scale().ticks(-half, half, 2)) >= 2
         assert len(Scale().ticks(-half, half, 4)) <= 9
+
+
+def test_the_text_of_a_tick_at_the_end_is_not_cut(qapp: QApplication, qtbot: QtBot) -> None:
+    apply_theme(qapp, "light", shapes=False)
+    inks = []
+    for end in (10_000.0, 12_000.0):  # the last tick is at the end of the axis, then far from it
+        plot = Plot()
+        qtbot.addWidget(plot)
+        plot.resize(300, 200)
+        plot.canvas.getViewBox().setRange(xRange=(0, end), yRange=(0, 1), padding=0)
+        with qtbot.waitExposed(plot):
+            plot.show()
+        image = plot.grab().toImage()
+        axis = plot.canvas.getAxis("bottom").sceneBoundingRect()
+        place = axis.right() - 20 if end == 10_000.0 else axis.left() + 20 + (axis.width() - 40) * 10 / 12
+        columns = range(max(0, round(place) - 45), min(image.width(), round(place) + 45))
+        rows = range(round(axis.top()) + 6, image.height())
+        panel = image.pixelColor(1, 1)
+        inks.append(sum(image.pixelColor(x, y).lightness() < panel.lightness() - 60 for x in columns for y in rows))
+    assert inks[0] >= 0.9 * inks[1] > 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QToolButton
+from PySide6.QtWidgets import QApplication, QToolButton
 from pytestqt.qtbot import QtBot
 
 from nfkd.protocol.comparing import CompareRuns, ReadMatchingProfiles, ReadRunCurves
@@ -74,6 +74,23 @@ def test_a_brush_selects_in_every_view_and_only_visible_panels_ask(
     qtbot.waitUntil(lambda: any(isinstance(request, ReadRunCurves) for request in asked))
     tradeoff: Any = panels.docks["compare.tradeoff"].panel
     qtbot.waitUntil(lambda: {point.key for point in tradeoff.plot.front_of() if point.colour} != set())
+
+
+def test_the_keyboard_reaches_only_what_is_seen(window: MainWindow, panels: Workspace, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: in_front(panels) == FRONTS)
+    window.runs.table.setFocus()
+    panels.docks["compare.grid"].raise_()
+    qtbot.waitUntil(lambda: "compare.grid" in in_front(panels))
+    qtbot.waitUntil(lambda: panels.docks["compare.grid"].panel.figure() is not None)  # type: ignore[attr-defined]
+    names = set[str]()
+    for _ in range(60):
+        focus = QApplication.focusWidget()
+        assert focus is not None
+        names.add(focus.objectName())
+        assert not focus.visibleRegion().isEmpty(), focus.objectName()
+        QTest.keyClick(focus, Qt.Key.Key_Tab)
+    assert {"runs.table", "runs.filter", "compare.grid.view", "compare.tradeoff.cost"} <= names
+    assert not any(name.startswith(("compare.parallel", "compare.curves")) for name in names)
 
 
 def test_an_enlarged_panel_has_the_whole_workspace_until_escape(

@@ -401,7 +401,7 @@ def test_runs_are_moved_to_a_folder_and_a_live_one_stays_with_a_reason(
     do(settled(window.studio))
     [request] = requests(script, MoveRuns)
     assert (request.runs, request.folder) == (["/runs/a"], "/runs/new/deeper")
-    assert runs.compare.folders() == {"": 2, "new/deeper": 1, "old": 1}
+    assert runs.compare.folders() == {"": 2, "new": 1, "new/deeper": 1, "old": 1}
     [error] = told
     assert error.title == "1 run was not moved to new/deeper"
     assert error.cause == "d: it is in training or queued; stop it first"
@@ -569,8 +569,13 @@ def test_a_sweep_is_continued_from_one_of_its_runs(runs: RunsPanel, window: Main
         action = child(runs, QAction, "runs.continue_sweep")
         runs.table.select_key("/runs/a")
         assert not action.isEnabled()  # a run outside a folder of its own
-        runs.table.select_key("/runs/widths/hidden-8")
-        assert action.isEnabled()
+        script.begin("/runs/widths/failed/hidden-16", DIGITS)
+        script.set_state("/runs/widths/failed/hidden-16", "failed")
+        await settled(window.studio)
+        for run in ("/runs/widths/hidden-8", "/runs/widths/failed/hidden-16"):
+            runs.table.select_key(run)
+            assert action.isEnabled()
+            assert runs.actions_.sweep_folder == "/runs/widths"
         action.trigger()
         await settled(window.studio)
         [request] = [request for request in script.asked if isinstance(request, ContinueSweep)]

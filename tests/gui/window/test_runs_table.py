@@ -89,8 +89,11 @@ def test_runs_are_opened_duplicated_and_resumed(window: MainWindow, script: Any,
         window.open_workspace("compare")
         assert window.studio.view is not None
         assert window.studio.view.row.run == "/runs/old"
+        said: list[str] = []
+        window.runs.message.connect(said.append)
         trigger(window, "runs.duplicate")
         await settled(window.studio)
+        assert said[-1] == "The settings of “old” are in Design"
         assert window.studio.experiment.config == config
         trigger(window, "runs.continue")
         await settled(window.studio)

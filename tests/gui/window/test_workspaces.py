@@ -236,3 +236,19 @@ def test_presentation_shows_the_tiles_from_any_workspace_and_escape_returns(wind
     assert not window.actions_.presentation.isChecked()
     assert window.workspace == "design"
     assert window.form.isVisible()
+
+
+def test_compare_is_presented_with_its_panels(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        script.begin("/runs/a", DIGITS)
+        await settled(window.studio)
+        window.open_workspace("compare")
+        window.actions_.presentation.setChecked(True)
+        assert window.workspace == "compare"
+        assert not window.statusBar().isVisible()
+        assert window.compare.docks["compare.tradeoff"].isVisible()
+        QTest.keyClick(window, Qt.Key.Key_Escape)
+        assert window.workspace == "compare"
+        assert window.statusBar().isVisible()
+
+    do(scenario())
