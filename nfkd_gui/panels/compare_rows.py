@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nfkd.protocol.comparing import ComparedDifference, ComparedMean, ComparedMetric, RunsCompared
+from nfkd.text import format_number
 from nfkd_gui.model.setting_names import format_setting, setting_title
 from nfkd_gui.numbers import format_count, format_percent
 
@@ -115,7 +116,7 @@ def _seeds(count: int) -> str:
 
 
 def _number(value: float, form: str) -> str:
-    return f"{value:{form}}".replace("-", "−") if math.isfinite(value) else "–"
+    return format_number(value, form).replace("-", "−") if math.isfinite(value) else "–"
 
 
 def table_rows(reply: RunsCompared) -> Iterator[list[object]]:

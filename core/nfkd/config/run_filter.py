@@ -264,6 +264,7 @@ def _compared(op: ast.cmpop, first: Value, second: Value) -> bool:
     if isinstance(first, str) != isinstance(second, str):
         if isinstance(op, (ast.Eq, ast.NotEq)):
             return isinstance(op, ast.NotEq)
-        msg = f"{first!r} and {second!r} cannot be ordered: one is a number, the other a text"
+        shown = [repr(plain(value, _SHOWN)) if isinstance(value, str) else f"{value:g}" for value in (first, second)]
+        msg = f"{shown[0]} and {shown[1]} cannot be ordered: one is a number, the other a text"
         raise FilterError(msg)
     return _COMPARISONS[type(op)](first, second)

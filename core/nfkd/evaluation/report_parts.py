@@ -30,7 +30,7 @@ from nfkd.protocol.roles import COLOURS, role_name
 from nfkd.runs.curve_figures import GREY, RUN_COLOURS
 from nfkd.runs.layout import seed_directory
 from nfkd.runs.reader import RunRecord
-from nfkd.text import plain
+from nfkd.text import format_number, plain
 
 LONGEST = 2000
 VERDICTS = {
@@ -111,8 +111,8 @@ def mean_text(mean: Mean, form: str) -> str:
     """Return a mean and half the width of its interval, such as ``1.52 ± 0.03``; a dash without values."""
     if not mean.seeds:
         return "–"
-    half = f" ± {mean.half:{form}}" if mean.half and math.isfinite(mean.half) else ""
-    return f"{mean.value:{form}}{half}".replace("-", "−")
+    half = f" ± {format_number(mean.half, form)}" if mean.half and math.isfinite(mean.half) else ""
+    return f"{format_number(mean.value, form)}{half}".replace("-", "−")
 
 
 def percent(share: float) -> str:

@@ -29,7 +29,7 @@ from nfkd.runs.curve_figures import draw_validation
 from nfkd.runs.errors import RunError
 from nfkd.runs.figures import draw_figures
 from nfkd.runs.reader import RunRecord, open_run
-from nfkd.text import plain
+from nfkd.text import format_number, plain
 
 DETAILED = 12
 """Most runs of a data set whose curves and pictures are shown: the best ones."""
@@ -190,8 +190,8 @@ def _difference(difference: Difference | None, form: str) -> str:
     if difference is None:
         return "–"
     mean = difference.mean
-    half = f" ± {mean.half:{form}}" if math.isfinite(mean.half) else ""
-    return f"{mean.value:+{form}}{half}".replace("-", "−")
+    half = f" ± {format_number(mean.half, form)}" if math.isfinite(mean.half) else ""
+    return f"{format_number(mean.value, f'+{form}')}{half}".replace("-", "−")
 
 
 def _number(value: float) -> str:

@@ -86,6 +86,20 @@ def _identity(config: ExperimentConfig) -> str:
     return config.model_dump_json(exclude={"name", "description"})
 
 
+def make_folder(directory: Path) -> None:
+    """Create the folder of a sweep if it is missing.
+
+    Raises
+    ------
+    RunError
+        When it cannot be created.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise _unwritable(directory, error) from error
+
+
 def save_folder(config: SweepConfig, directory: Path, state: SweepState) -> None:
     """Write a sweep and its state; the folder is created if missing.
 
@@ -94,8 +108,8 @@ def save_folder(config: SweepConfig, directory: Path, state: SweepState) -> None
     RunError
         When they cannot be written.
     """
+    make_folder(directory)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         write_sweep_state(directory, state)
         replace_file(directory / SWEEP, config.to_toml().encode())
     except OSError as error:
@@ -116,7 +130,7 @@ def save_state(directory: Path, state: SweepState) -> None:
         raise _unwritable(directory, error) from error
 
 
-def _unwritable(directory: Path, error: OSError) -> RunError:
+def _unwritable(directory: Path, error: Exception) -> RunError:
     cause = f"{directory}: {describe_error(error)}."
     return RunError("The sweep cannot be written", cause, "Choose a folder that you may write to.")
 
