@@ -68,6 +68,13 @@ def test_every_flow_has_its_metrics_with_intervals_and_references(run: Path) -> 
     assert [each.metric for each in read_evaluations(run)[0].values] == [each.metric for each in values]
 
 
+def test_fidelity_per_second_is_of_the_speed_in_the_same_table(run: Path) -> None:
+    found = evaluate_run(run, ["fidelity_per_second", "log_p_correlation", "decode_per_second"]).evaluation.values
+    values = {value.metric: value.value for value in found if value.stage == "student"}
+    r, speed = values["log_p_correlation"], values["decode_per_second"]
+    assert values["fidelity_per_second"] == pytest.approx(max(0.0, r) ** 2 * speed, rel=1e-12)
+
+
 def test_the_likelihood_is_that_of_the_run(run: Path) -> None:
     values = evaluate_run(run, ["likelihood"]).evaluation.values
     for summary in open_run(run).summary:
