@@ -68,7 +68,7 @@ def list_in_terminal(options: argparse.Namespace) -> int:
     sort = options.sort.removeprefix("-")
     try:
         condition = RunFilter.parse(options.where)
-        names = {*chosen, sort, options.group, *condition.names} - {""}
+        names = {*chosen, "" if options.group else sort, options.group, *condition.names} - {""}
         plain_columns, folder = names <= set(COLUMNS), str(Path(options.directory).absolute())
         rows: list[Row] = [
             run_values(row, None if plain_columns else read_facts(row.run), folder=folder) for row in found
@@ -80,6 +80,8 @@ def list_in_terminal(options: argparse.Namespace) -> int:
         raise ConfigError([ConfigProblem("", str(error))]) from error
     if options.group:
         rows, chosen = _grouped(rows, options.group, chosen)
+        if sort and sort not in chosen:
+            raise ConfigError([ConfigProblem("--sort", f"groups have only {', '.join(chosen)}, and not {plain(sort)}")])
     if sort:
         rows = _sorted(rows, sort, largest_first=options.sort.startswith("-"))
     if rows or options.format != "table":

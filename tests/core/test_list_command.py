@@ -57,6 +57,8 @@ def test_groups_have_means_and_deviations(folder: Path, capsys: Shell) -> None:
     rows = listed(folder, capsys, "--group", "student.hidden", "--columns", "student_test")
     assert [row["student.hidden"] for row in rows] == [8, 16, 32]
     assert [row["runs"] for row in rows] == [1, 2, 1]
+    most = listed(folder, capsys, "--group", "student.hidden", "--columns", "student_test", "--sort=-runs")
+    assert most[0]["student.hidden"] == 16
     assert rows[1]["student_test"] == statistics.fmean([2.25, 2.75])
     assert rows[1]["student_test sd"] == pytest.approx(statistics.stdev([2.25, 2.75]))
     assert (rows[0]["student_test sd"], rows[2]["student_test"]) == (None, None)
@@ -92,6 +94,10 @@ def test_a_table_shows_what_is_usual(folder: Path, capsys: Shell) -> None:
         (["--where", 'student_test < "x"'], "cannot be ordered"),
         (["--sort", "studnet_test"], "do you mean student_test?"),
         (["--columns", "name,nothing"], "no run has a column or setting nothing"),
+        (
+            ["--group", "student.hidden", "--sort", "verdict"],
+            "--sort: groups have only student.hidden, runs, student_test",
+        ),
         (["--group", "x\x1b[2Jy"], "no run has a column or setting x"),
     ],
 )

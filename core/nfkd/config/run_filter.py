@@ -19,6 +19,7 @@ from nfkd.text import plain
 
 Value = float | str | bool | None
 _Operand = Callable[[Mapping[str, Value]], Value]
+_DEEPEST = 100
 _LONGEST, _SHOWN = 2000, 80  # characters of a filter, and of a name in a message
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
@@ -98,12 +99,19 @@ def require_known(names: Iterable[str], known: Collection[str]) -> None:
 def _parsed(text: str) -> ast.expr:
     python = _as_python(text)
     try:
-        return ast.parse(python, mode="eval").body
+        root = ast.parse(python, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         column = error.offset if isinstance(error, SyntaxError) and error.offset else 0
         near = f" near {text[max(0, column - 1) : column + 15].strip()!r}" if 0 < column <= len(text) else ""
         msg = f'the filter cannot be read{near}; write for example: student.hidden < 64 and verdict == "better"'
         raise FilterError(msg) from error
+    level: list[ast.AST] = [root]
+    for _ in range(_DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if level:
+        msg = f"the filter is nested too deeply: at most {_DEEPEST} levels are possible"
+        raise FilterError(msg)
+    return root
 
 
 def _as_python(text: str) -> str:

@@ -60,7 +60,11 @@ def _earlier(config: SweepConfig, directory: Path) -> tuple[SweepConfig, SweepSt
             raise _refused(cause, "Give a new folder.")
         return config, SweepState(folder=str(config.folder))
     state = state or SweepState()
-    earlier = SweepConfig.open(directory / SWEEP, Path(state.folder) if state.folder else config.folder)
+    try:
+        earlier = SweepConfig.open(directory / SWEEP, Path(state.folder) if state.folder else config.folder)
+    except ConfigError as error:
+        cause = f"{directory / SWEEP}: {'; '.join(map(str, error.problems))}."
+        raise _refused(cause, "The folder's own file was changed: restore it, or give a new folder.") from error
     if not _may_follow(config, earlier):
         message = (
             "the folder has another sweep: grids and lists may only get more runs, and of a search only runs and hours "

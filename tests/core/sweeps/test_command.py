@@ -129,3 +129,18 @@ def test_a_shared_teacher_counts_once_in_the_expected_time(tmp_path: Path) -> No
     own = sweep_of({"grid": {"seeds.first": [1, 2, 3, 4]}}, training=training)
     times = [estimate_sweep(Sweep(config, tmp_path / "sweep")).seconds for config in (shared, own)]
     assert times[1] > 2 * times[0]
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "a/b", ".."])
+def test_a_state_with_a_name_that_leaves_the_folder_is_refused(name: str, tmp_path: Path, capsys: Shell) -> None:
+    config = sweep_of({"grid": {"student.hidden": [4, 6]}})
+    file, folder = saved(config, tmp_path), tmp_path / "sweep"
+    Sweep(config, folder).begin()
+    state = json.loads((folder / "sweep.json").read_text())
+    state["runs"][1]["name"] = name
+    (folder / "sweep.json").write_text(json.dumps(state))
+    assert main(["sweep", file, "--out", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert f"sweep.json: the name {name} of a run may not" in error
+    assert error.count("\n") == 1
+    assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == ["sweep.json", "sweep.toml"]
