@@ -61,11 +61,11 @@ def _measure_layers(flow: EvaluatedFlow, source: Flow, material: Material) -> di
         for batch in (material.test, material.seen(flow.stage))
     )
     found: dict[str, Measured] = {}
-    for name, own, other in zip(_LAYERS, test, seen, strict=True):
+    for name, own, other, least in zip(_LAYERS, test, seen, (0.0, -1.0), strict=True):
         means = [np.average(values, axis=1, weights=weights) for values in (own, other)]
-        found[name] = Measured(mean_estimate(means[0]), float(means[1].mean()))
+        found[name] = Measured(mean_estimate(means[0], least=least), float(means[1].mean()))
         for number, pair in enumerate(flow.pairs):
-            estimate = mean_estimate(own[:, number])
+            estimate = mean_estimate(own[:, number], least=least)
             found[f"{name}.{pair.student}"] = Measured(estimate, float(other[:, number].mean()))
     return found
 
@@ -156,7 +156,7 @@ def pearson(first: np.ndarray, second: np.ndarray) -> float:
 
 def sample_differences(samples: torch.Tensor, of_teacher: torch.Tensor) -> Estimate:
     """Return the mean absolute difference of samples of the same noise; the unit of the interval is the sample."""
-    return mean_estimate((samples - of_teacher).abs().flatten(1).double().mean(1).numpy())
+    return mean_estimate((samples - of_teacher).abs().flatten(1).double().mean(1).numpy(), least=0.0)
 
 
 def fidelity_per_second(correlated: Estimate, rate: Estimate) -> Estimate:

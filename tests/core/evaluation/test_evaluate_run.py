@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +246,8 @@ def test_the_command_adds_columns_to_list_compare_and_show(run: Path, capsys: Sh
     assert main(["evaluate", str(run), str(other), *options]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["run"] for row in rows} == {"moons", "second"}
+    metrics = [row["metric"] for row in rows if row["run"] == "moons"]
+    assert len([metric for metric, _ in groupby(metrics)]) == len(set(metrics)) == 3, "flows of a metric are together"
     student = next(row for row in rows if (row["flow"], row["metric"], row["seed"]) == ("student", "mmd", 2))
     assert student["N"] == 60
     assert student["low"] <= student["value"] <= student["high"]
