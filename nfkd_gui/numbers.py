@@ -10,7 +10,6 @@ from nfkd.text import format_number
 
 _KILO = 1000
 _BYTES = 1024
-_MINUTE = 60
 _DAY = 24 * 3600
 _SMALL, _LARGE = 1e-3, 1e7
 """Values beyond these have an exponent."""
@@ -46,19 +45,6 @@ def format_duration(seconds: float) -> str:
     whole = round(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def format_span(seconds: float) -> str:
-    """Return an expected time in two units at most: 160 → ``2 min 40 s``; empty if it is not finite."""
-    if not math.isfinite(seconds) or seconds < 0:
-        return ""
-    if seconds < _MINUTE:
-        return f"{max(1, round(seconds))} s"
-    minutes, rest = divmod(round(seconds), _MINUTE)
-    if minutes < _MINUTE:
-        return f"{minutes} min {rest} s" if minutes < _MINUTE / 6 and rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, _MINUTE)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def format_time(created: float, now: float) -> str:

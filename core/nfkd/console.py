@@ -7,7 +7,6 @@ import os
 import shlex
 import signal
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
@@ -33,7 +32,7 @@ from nfkd.runs.evaluation_file import EvaluatedMetric, Evaluation
 from nfkd.runs.layout import EXPERIMENT, create_run, is_run
 from nfkd.runs.reader import open_run
 from nfkd.terminal import INTERRUPTED, say, terminal
-from nfkd.text import format_number, plain
+from nfkd.text import format_number, format_span, plain
 from nfkd.training.api import prepare, require_resumable
 from nfkd.training.job import TrainingJob
 
@@ -160,7 +159,7 @@ class _StageBars:
 
 
 def _duration(seconds: float) -> str:
-    return "" if math.isnan(seconds) else f"{timedelta(seconds=round(seconds))} left"
+    return "" if math.isnan(seconds) else f"{format_span(seconds)} left"
 
 
 def print_summary(snapshot: Snapshot) -> None:
@@ -243,9 +242,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
             reference = Mean.of([value.reference for value in compared]).value
             cells = [_evaluated([value for value in values if value.stage == role], metric.form) for role in roles]
             count = f"{max(value.count for value in values):,}"
-            table.add_row(
-                title, *cells, format_number(reference, metric.form) if math.isfinite(reference) else "", count
-            )
+            shown = format_number(reference, metric.form) if math.isfinite(reference) else ""
+            table.add_row(title, *cells, shown, count)
     terminal().print(table)
     if evaluation.features:
         say(f"FD-local compares features of the classifier {plain(evaluation.features[:12])}.")
@@ -261,7 +259,7 @@ def _evaluated(values: Sequence[EvaluatedMetric], form: str) -> str:
         return f"{format_number(mean.value, form)} ± {format_number(mean.half, form)}"
     value = values[0]
     ends = [format_number(end, form) if math.isfinite(end) else "?" for end in (value.low, value.high)]
-    return f"{format_number(value.value, form)}" + ("" if ends[0] == ends[1] else f" ({ends[0]} … {ends[1]})")
+    return format_number(value.value, form) + ("" if ends[0] == ends[1] else f" ({ends[0]} … {ends[1]})")
 
 
 def _title(name: str) -> Text:

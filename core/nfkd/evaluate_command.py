@@ -91,10 +91,14 @@ def evaluate_in_terminal(options: argparse.Namespace) -> int:
 
 
 def evaluation_rows(found: EvaluatedRun) -> Iterator[Row]:
-    """Yield a row for each metric and flow; the share of the gap to the teacher stands in the rows of students."""
+    """Yield a row for each metric and flow, those of one metric together.
+
+    The share of the gap to the teacher stands in the rows of students.
+    """
     from nfkd.evaluation.evaluate_run import evaluated_gap
 
-    for value in found.evaluation.values:
+    order = {name: number for number, name in enumerate(dict.fromkeys(each.metric for each in found.evaluation.values))}
+    for value in sorted(found.evaluation.values, key=lambda value: order[value.metric]):
         gap = evaluated_gap(found.evaluation.values, value.metric) if value.stage == "student" else None
         row: dict[str, Value] = {"metric": value.metric, "flow": value.stage, "seed": value.seed}
         numbers = {"value": value.value, "low": value.low, "high": value.high}

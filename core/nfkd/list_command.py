@@ -14,7 +14,7 @@ from nfkd.config import ConfigError, ConfigProblem
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
 from nfkd.table_formats import WRITERS, Row, write_table
 from nfkd.terminal import say
-from nfkd.text import format_number
+from nfkd.text import format_number, plain
 
 if TYPE_CHECKING:
     from nfkd.evaluation.comparison import Comparison, Difference, Mean
@@ -30,6 +30,12 @@ _SHOWN = (
     "unit",
     "verdict",
 )
+_EXACT = ("csv", "json")
+_EXACT_COLUMNS = [
+    "kind", "name", "unit", "number", "run", "value", "half", "seeds", "difference", "difference_half", "common_seeds",
+    "outcome",
+]  # fmt: skip
+"""Columns of a comparison as CSV and JSON: one row for each value; `half` is half the width of its 95 % interval."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +68,7 @@ def list_in_terminal(options: argparse.Namespace) -> int:
     sort = options.sort.removeprefix("-")
     try:
         condition = RunFilter.parse(options.where)
-        names = {*chosen, sort, options.group, *condition.names} - {""}
+        names = {*chosen, "" if options.group else sort, options.group, *condition.names} - {""}
         plain_columns, folder = names <= set(COLUMNS), str(Path(options.directory).absolute())
         rows: list[Row] = [
             run_values(row, None if plain_columns else read_facts(row.run), folder=folder) for row in found
@@ -74,9 +80,17 @@ def list_in_terminal(options: argparse.Namespace) -> int:
         raise ConfigError([ConfigProblem("", str(error))]) from error
     if options.group:
         rows, chosen = _grouped(rows, options.group, chosen)
+        if sort and sort not in chosen:
+            raise ConfigError([ConfigProblem("--sort", f"groups have only {', '.join(chosen)}, and not {plain(sort)}")])
     if sort:
         rows = _sorted(rows, sort, largest_first=options.sort.startswith("-"))
-    write_table(options.format, chosen or list(_SHOWN), rows)
+    if rows or options.format != "table":
+        write_table(options.format, chosen or list(_SHOWN), rows)
+    else:
+        folder = plain(options.directory)
+        say(
+            f"None of {len(found)} runs in {folder} passes the filter" if found else f"No runs in {folder}", stderr=True
+        )
     for message in unreadable:
         say(f"nfkd: {message}", stderr=True)
     return 0
@@ -107,37 +121,77 @@ def compare_in_terminal(options: argparse.Namespace) -> int:
     except DifferentDataError as error:
         raise ConfigError([ConfigProblem("RUN", str(error))]) from error
     names = [f"{name} ({number})" for number, name in enumerate(comparison.names, 1)]
+    if options.format in _EXACT:
+        write_table(options.format, _EXACT_COLUMNS, list(_exact_rows(comparison)))
+        return 0
     rows = [{"": title, **dict(zip(names, values, strict=True))} for title, values in _comparison_rows(comparison)]
     write_table(options.format, ["", *names], rows)
     return 0
 
 
+def _exact_rows(comparison: Comparison) -> Iterator[Row]:
+    """Yield one row for each value of a run, with all digits."""
+    settings = {name: ("setting", values) for name, values in comparison.settings.items()}
+    sizes = {name: ("size", [_finite(value) for value in values]) for name, values in comparison.sizes.items()}
+    gaps = {"gap_closed": ("size", [_finite(value) for value in comparison.gaps])}
+    for name, (kind, values) in (settings | sizes | gaps).items():
+        for number, (run, value) in enumerate(zip(comparison.names, values, strict=True), 1):
+            yield {"kind": kind, "name": name, "number": number, "run": run, "value": value}
+    for row in comparison.metrics:
+        unit = row.metric.unit if row.metric.unit is not None else comparison.unit
+        for index, (run, mean) in enumerate(zip(comparison.names, row.means, strict=True)):
+            found: dict[str, Value] = {"kind": "metric", "name": row.metric.name, "unit": unit, "run": run}
+            found |= {"number": index + 1, "value": _finite(mean.value), "half": _finite(mean.half)}
+            found |= {"seeds": mean.seeds}
+            difference = row.differences[index]
+            if difference is not None:
+                change = difference.mean
+                found |= {"difference": _finite(change.value), "difference_half": _finite(change.half)}
+                found |= {"common_seeds": change.seeds, "outcome": difference.outcome}
+            yield found
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def _comparison_rows(comparison: Comparison) -> Iterator[tuple[str, list[Value]]]:
+    names = comparison.names
     yield from comparison.settings.items()
     for name, sizes in comparison.sizes.items():
-        yield name.replace("_", "-"), [None if math.isnan(size) else size for size in sizes]
+        yield name.replace("_", "-"), [_finite(size) for size in sizes]
+    seeds = [max((row.means[index].seeds for row in comparison.metrics), default=0) for index in range(len(names))]
+    yield "seeds", [float(count) for count in seeds]
     for row in comparison.metrics:
         unit = row.metric.unit if row.metric.unit is not None else comparison.unit
         title = f"{row.metric.name}, {unit}" if unit else row.metric.name
-        yield title, [_interval(mean, row.metric.form) for mean in row.means]
+        yield title, [_interval(mean, row.metric.form, count) for mean, count in zip(row.means, seeds, strict=True)]
         if any(row.differences):
-            yield "  difference to the first run", [_difference(item, row.metric.form) for item in row.differences]
+            common = [min(seeds[0], count) for count in seeds]
+            pairs = zip(row.differences, common, strict=True)
+            yield "  difference to (1)", [_difference(item, row.metric.form, count) for item, count in pairs]
     yield "gap closed", [None if math.isnan(gap) else f"{100 * gap:.0f} %" for gap in comparison.gaps]
 
 
-def _interval(mean: Mean, form: str) -> Value:
+def _interval(mean: Mean, form: str, usual: int) -> Value:
+    """Return a mean and its interval; with the number of seeds where it is not the usual one."""
     if not mean.seeds:
         return None
     half = f" ± {format_number(mean.half, form)}" if math.isfinite(mean.half) else ""
-    return f"{format_number(mean.value, form)}{half} ({mean.seeds} {'seed' if mean.seeds == 1 else 'seeds'})"
+    return f"{format_number(mean.value, form)}{half}{_seeds(mean, usual)}"
 
 
-def _difference(difference: Difference | None, form: str) -> Value:
+def _difference(difference: Difference | None, form: str, usual: int) -> Value:
     if difference is None:
         return None
     mean = difference.mean
     half = f" ± {format_number(mean.half, form)}" if math.isfinite(mean.half) else ""
-    return f"{format_number(mean.value, f'+{form}')}{half}{f', {difference.outcome}' if difference.outcome else ''}"
+    outcome = f", {difference.outcome}" if difference.outcome else ""
+    return f"{format_number(mean.value, f'+{form}')}{half}{outcome}{_seeds(mean, usual)}"
+
+
+def _seeds(mean: Mean, usual: int) -> str:
+    return "" if mean.seeds == usual else f" ({mean.seeds} {'seed' if mean.seeds == 1 else 'seeds'})"
 
 
 def _sorted(rows: Sequence[Row], name: str, *, largest_first: bool) -> list[Row]:
@@ -159,7 +213,8 @@ def _grouped(rows: Sequence[Row], name: str, chosen: Sequence[str]) -> tuple[lis
     numbers = [column for column in chosen or ("student_test", "baseline_test", "gap_closed") if column != name]
     columns = [name, "runs", *(text for column in numbers for text in (column, f"{column} sd"))]
     found: list[Row] = []
-    for value, members in groups.items():
+    for value in sorted(groups, key=lambda value: (value is None, _key(value))):
+        members = groups[value]
         group: dict[str, Value] = {name: value, "runs": float(len(members))}
         for column in numbers:
             values = [float(row[column] or 0) for row in members if isinstance(row.get(column), (int, float))]

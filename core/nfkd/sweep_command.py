@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import threading
-from datetime import timedelta
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from nfkd.config.sweep import SweepConfig, format_value
 from nfkd.terminal import INTERRUPTED, say, terminal
-from nfkd.text import format_number, plain
+from nfkd.text import format_number, format_span, plain
 
 if TYPE_CHECKING:
     from nfkd.sweeps import Sweep, SweepEstimate, SweptRun
@@ -65,6 +65,7 @@ def sweep_in_terminal(options: argparse.Namespace) -> int:
     from nfkd.planning.devices import thread_count
     from nfkd.runs.lock import run_lock
     from nfkd.sweeps import Sweep, estimate_sweep
+    from nfkd.sweeps.folder import make_folder
 
     jobs = options.jobs
     threads = max(1, thread_count(ComputeConfig()) // jobs) if jobs > 1 else 0
@@ -73,7 +74,7 @@ def sweep_in_terminal(options: argparse.Namespace) -> int:
         _print_runs(sweep)
         _print_estimate(estimate_sweep(sweep, jobs), jobs)
         return 0
-    sweep.directory.mkdir(parents=True, exist_ok=True)
+    make_folder(sweep.directory)
     with run_lock(sweep.directory):
         sweep.begin()
         _print_estimate(estimate_sweep(sweep, jobs), jobs)
@@ -133,6 +134,18 @@ def _line(sweep: Sweep, run: SweptRun, total: int) -> str:
     return f"[{_ended(sweep)}/{total}] {plain(run.name)}  {result}"
 
 
+def _metric(sweep: Sweep, run: SweptRun) -> str:
+    """Return the name of the objective with the unit of a finished run."""
+    from nfkd.runs.errors import RunError
+    from nfkd.runs.state import read_row
+
+    metric = _METRICS[sweep.config.sweep.metric]
+    if sweep.config.sweep.metric == "likelihood":
+        with suppress(RunError):
+            return f"{metric}, {plain(read_row(sweep.path(run)).unit)}"
+    return metric
+
+
 def _number(value: float | None) -> str:
     return "not finite" if value is None else format_number(value)
 
@@ -155,6 +168,9 @@ def _print_estimate(estimate: SweepEstimate, jobs: int) -> None:
     if estimate.teachers:
         parts.append(f"with {_count(estimate.teachers, 'teacher')}")
     at_once = f", {jobs} at a time" if jobs > 1 else ""
+    if not estimate.runs:
+        say(f"{' '.join(parts)}.")
+        return
     say(f"{' '.join(parts)}{at_once}. Expected time: {_time(estimate.seconds)}. Disk space: {_size(estimate.size)}.")
     if estimate.size > estimate.free:
         say(f"nfkd: the disk has only {_size(estimate.free)} of free space", stderr=True)
@@ -172,7 +188,7 @@ def _count(count: int, noun: str) -> str:
 def _time(seconds: float) -> str:
     if math.isnan(seconds):
         return "not known"
-    return f"about {timedelta(seconds=round(seconds))}" if seconds >= 60 else f"about {math.ceil(seconds)} s"
+    return f"about {format_span(seconds)}"
 
 
 def _size(count: float) -> str:
@@ -193,7 +209,7 @@ def _print_results(sweep: Sweep) -> None:
         paths = list(dict.fromkeys(path for run in ranking for path in run.values))
         for name in ("run", *(plain(path, _MAX_CELL) for path in paths)):
             table.add_column(name)
-        for name in (_METRICS[sweep.config.sweep.metric], "seconds"):
+        for name in (_metric(sweep, ranking[0]), "seconds"):
             table.add_column(name, justify="right")
         for run in ranking:
             values = (format_value(run.values[path]) if path in run.values else "" for path in paths)

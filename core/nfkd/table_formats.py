@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +10,9 @@ from rich.table import Table
 
 from nfkd.config.run_filter import Value
 from nfkd.terminal import say, terminal
-from nfkd.text import latex_text, markdown_text, plain
+from nfkd.text import csv_text, latex_text, markdown_text, plain
 
+_EXACT = 2.0**53  # whole numbers below are exact
 _LONGEST = 120  # characters of a text in a table
 Row = Mapping[str, Value]
 """Values by column."""
@@ -52,16 +51,19 @@ def _print(columns: Sequence[str], rows: Sequence[Row]) -> None:
     terminal().print(table)
 
 
+def _exact(value: Value) -> Value | int:
+    """Return a value with all digits; whole numbers without a decimal point."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
+
+
 def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([["" if row.get(name) is None else row.get(name) for name in columns] for row in rows])
-    return file.getvalue().rstrip("\n")
+    values = (["" if row.get(name) is None else _exact(row.get(name)) for name in columns] for row in rows)
+    return csv_text(columns, values).replace("\r\n", "\n").rstrip("\n")
 
 
 def _json(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    return json.dumps([{name: row.get(name) for name in columns} for row in rows], indent=2, ensure_ascii=False)
+    values = [{name: _exact(row.get(name)) for name in columns} for row in rows]
+    return json.dumps(values, indent=2, ensure_ascii=False)
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Row]) -> str:

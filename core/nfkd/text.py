@@ -22,6 +22,8 @@ _DIRECTIONS = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 _UNSAFE = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f{_DIRECTIONS}\\ud800-\\udfff]")
 _UNSAFE_IN_LINES = re.compile(f"[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f{_DIRECTIONS}\\ud800-\\udfff]")
 _SEPARATORS = re.compile(r'[/\\:*?"<>|]')
+_MINUTE = 60
+_THOUSAND, _MILLION = 1e3, 1e6
 _BYTES = range(0xDC80, 0xDD00)
 """The characters that Python uses for bytes that are not UTF-8, such as in a file name."""
 
@@ -116,20 +118,60 @@ def markdown_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([line(header), line("---" for _ in header), *map(line, rows)])
 
 
+_NEGATIVE = re.compile(r"(?<![\w.)])-(?=\d)|(?<=\de)-(?=\d)")
 _LATEX = str.maketrans({**{letter: f"\\{letter}" for letter in "&%$#_{}"}, "\\": r"\textbackslash{}",
                         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "±": r"$\pm$",
-                        "−": "$-$", "→": r"$\to$"})  # fmt: skip
+                        "−": "$-$", "→": r"$\to$", "‖": r"$\Vert$", "χ": r"$\chi$", "²": "$^2$"})  # fmt: skip
+
+
+def _latex_cell(text: str) -> str:
+    indent = r"\quad " if text.startswith("  ") else ""
+    return indent + _NEGATIVE.sub("−", text.strip()).translate(_LATEX)
 
 
 def latex_text(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[bool]) -> str:
     """Return a table in LaTeX for the package booktabs; columns that are `numeric` are aligned right."""
 
     def line(cells: Iterable[str]) -> str:
-        return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
+        return " & ".join(map(_latex_cell, cells)) + r" \\"
 
     head = rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numeric)}}}"
     return "\n".join([head, r"\toprule", line(header), r"\midrule", *map(line, rows), r"\bottomrule",
                       r"\end{tabular}"])  # fmt: skip
+
+
+def format_number(value: float, form: str) -> str:
+    """Return a number in a format; a large one without decimals, or with an exponent, if the format has no separators.
+
+    Parameters
+    ----------
+    value
+        Any number.
+    form
+        Format specification for usual values, such as ``.4f``.
+
+    Examples
+    --------
+    >>> [format_number(value, ".4f") for value in (0.25, 9753.98, 5.85e31)]
+    ['0.2500', '9,754', '5.85e+31']
+    """
+    sign = "+" if form.startswith("+") else ""
+    if math.isfinite(value) and form.endswith("f") and "," not in form and abs(value) >= _THOUSAND:
+        form = f"{sign},.0f" if abs(value) < _MILLION else f"{sign}.2e"
+    return f"{value:{form}}"
+
+
+def format_span(seconds: float) -> str:
+    """Return an expected time in two units at most: 160 → ``2 min 40 s``; empty if it is not finite."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return ""
+    if seconds < _MINUTE:
+        return f"{max(1, round(seconds))} s"
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    if minutes < _MINUTE:
+        return f"{minutes} min {rest} s" if minutes < _MINUTE / 6 and rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, _MINUTE)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def subscript(number: int) -> str:

@@ -7,9 +7,10 @@ from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from nfkd.protocol.roles import role_label
 from nfkd.protocol.times import TimeEstimate
+from nfkd.text import format_span
 from nfkd_gui.model.headline import Segment
 from nfkd_gui.model.time_estimate import TimeEstimateModel
-from nfkd_gui.numbers import format_duration, format_span
+from nfkd_gui.numbers import format_duration
 from nfkd_gui.theme import role_colour, set_space, set_type
 from nfkd_gui.widgets.labels import MarkupLabel, TypeLabel, WrappedLabel
 from nfkd_gui.widgets.segments import SegmentedBar

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nfkd.protocol.comparing import ComparedDifference, ComparedMean, ComparedMetric, RunsCompared
+from nfkd.text import format_number
 from nfkd_gui.model.setting_names import format_setting, setting_title
 from nfkd_gui.numbers import format_count, format_percent
 
@@ -137,7 +138,7 @@ def _number(value: float, form: str) -> str:
     """Return a value as text, with an exponent as short as it can be: ``8.3e−5``."""
     if not math.isfinite(value):
         return "–"
-    head, exponent, digits = f"{value:{form}}".partition("e")
+    head, exponent, digits = format_number(value, form).partition("e")
     return f"{head}{exponent}{int(digits) if exponent else ''}".replace("-", "−")
 
 

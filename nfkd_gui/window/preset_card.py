@@ -14,11 +14,12 @@ from nfkd.config.toml import toml_text
 from nfkd.protocol.data import ColumnStatistics, DataPreview, PreviewData
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.roles import DATA
+from nfkd.text import format_span
 from nfkd_gui.model.headline import ENOUGH_SEEDS
 from nfkd_gui.model.recorded import Figures, figures_of
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.summaries import flow_label
-from nfkd_gui.numbers import format_percent, format_span
+from nfkd_gui.numbers import format_percent
 from nfkd_gui.plotting.mosaic import Mosaic, themed
 from nfkd_gui.theme import fix_size, role_colour, scaled, set_space, set_type, tokens
 from nfkd_gui.widgets.chip import Chip, verdict_tone

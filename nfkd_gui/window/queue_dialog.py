@@ -22,9 +22,8 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd.protocol.queue import SweepProgress
-from nfkd.text import plain
+from nfkd.text import format_span, plain
 from nfkd_gui.model.run_queue import QueueEntry, RunQueueModel
-from nfkd_gui.numbers import format_span
 from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 

@@ -22,11 +22,11 @@ from nfkd.config import ExperimentConfig
 from nfkd.config.sweep import format_value
 from nfkd.files import replace_file
 from nfkd.protocol.events import ErrorInfo
-from nfkd.text import sentence
+from nfkd.text import format_span, sentence
 from nfkd_gui.forms.fields import FoundField, all_fields
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.sweep_draft import SweepDraft
-from nfkd_gui.numbers import format_bytes, format_span
+from nfkd_gui.numbers import format_bytes
 from nfkd_gui.theme import fix_size, limit_size, set_space
 from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 from nfkd_gui.widgets.message_cell import MessageCell

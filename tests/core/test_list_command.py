@@ -54,8 +54,11 @@ def test_rows_are_sorted_and_those_without_a_value_come_last(folder: Path, capsy
 
 
 def test_groups_have_means_and_deviations(folder: Path, capsys: Shell) -> None:
-    rows = listed(folder, capsys, "--group", "student.hidden", "--columns", "student_test", "--sort", "student.hidden")
+    rows = listed(folder, capsys, "--group", "student.hidden", "--columns", "student_test")
+    assert [row["student.hidden"] for row in rows] == [8, 16, 32]
     assert [row["runs"] for row in rows] == [1, 2, 1]
+    most = listed(folder, capsys, "--group", "student.hidden", "--columns", "student_test", "--sort=-runs")
+    assert most[0]["student.hidden"] == 16
     assert rows[1]["student_test"] == statistics.fmean([2.25, 2.75])
     assert rows[1]["student_test sd"] == pytest.approx(statistics.stdev([2.25, 2.75]))
     assert (rows[0]["student_test sd"], rows[2]["student_test"]) == (None, None)
@@ -91,6 +94,10 @@ def test_a_table_shows_what_is_usual(folder: Path, capsys: Shell) -> None:
         (["--where", 'student_test < "x"'], "cannot be ordered"),
         (["--sort", "studnet_test"], "do you mean student_test?"),
         (["--columns", "name,nothing"], "no run has a column or setting nothing"),
+        (
+            ["--group", "student.hidden", "--sort", "verdict"],
+            "--sort: groups have only student.hidden, runs, student_test",
+        ),
         (["--group", "x\x1b[2Jy"], "no run has a column or setting x"),
     ],
 )
@@ -129,14 +136,46 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_runs_are_compared(compared: list[str], capsys: Shell) -> None:
     assert main(["compare", *compared[:2], "--format", "json"]) == 0
-    rows = {row[""]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["student.hidden"] == {"": "student.hidden", "narrow (1)": 4, "wide (2)": 12}
+    rows = {(row["name"], row["run"]): row for row in json.loads(capsys.readouterr().out)}
+    assert [rows["student.hidden", name]["value"] for name in ("narrow", "wide")] == [4, 12]
     tests = [stage.summary.test for stage in open_run(compared[1]).snapshot().stages
              if stage.summary is not None and stage.summary.stage == "student"]  # fmt: skip
-    assert rows["test likelihood, nats"]["wide (2)"].startswith(f"{statistics.fmean(tests):.4f} ± ")
-    assert rows["test likelihood, nats"]["wide (2)"].endswith("(3 seeds)")
-    assert main(["compare", *compared[:2]]) == 0
-    assert "difference to the first run" in capsys.readouterr().out
+    likelihood = rows["test likelihood", "wide"]
+    assert (likelihood["unit"], likelihood["seeds"], likelihood["common_seeds"]) == ("nats", 3, 3)
+    assert likelihood["value"] == pytest.approx(statistics.fmean(tests), rel=1e-12)
+    assert likelihood["half"] == pytest.approx(4.302653 * statistics.stdev(tests) / 3**0.5, rel=1e-6)
+    assert main(["compare", *compared[:2], "--format", "markdown"]) == 0
+    shown = {
+        cells[1].strip(): cells[2:4] for line in capsys.readouterr().out.splitlines() if (cells := line.split("|"))
+    }
+    assert [cell.strip() for cell in shown["seeds"]] == ["3", "3"]
+    assert shown["test likelihood, nats"][1].strip() == f"{statistics.fmean(tests):.4f} ± {likelihood['half']:.4f}"
+    assert shown["difference to (1)"][0].strip() == "–"
+
+
+def test_latex_of_a_comparison_needs_no_special_letters(compared: list[str], capsys: Shell) -> None:
+    assert main(["evaluate", compared[0], "--metrics", "calibration", "--samples", "0"]) == 0
+    capsys.readouterr()
+    assert main(["compare", *compared[:2], "--format", "latex"]) == 0
+    latex = capsys.readouterr().out
+    assert latex.isascii()
+    assert r"\quad difference to (1) & -- &" in latex
+    assert r"$\Vert$z$\Vert$$^2$ against $\chi$$^2$, evaluated &" in latex
+
+
+def test_csv_has_whole_numbers_and_no_formulas(folder: Path, tmp_path: Path, capsys: Shell) -> None:
+    run = create_run(tmp_path, moons(name="=1+1"), teacher="T", student="S")
+    assert run.name == "=1+1"
+    assert main(["list", str(tmp_path), "--columns", "name,student.hidden", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["name,student.hidden", "'=1+1,4"]
+
+
+def test_a_table_without_rows_says_why(folder: Path, tmp_path: Path, capsys: Shell) -> None:
+    assert main(["list", str(folder), "--where", 'name == "other"']) == 0
+    assert main(["list", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [f"None of 4 runs in {folder} passes the filter", f"No runs in {tmp_path}"]
 
 
 @pytest.mark.parametrize(

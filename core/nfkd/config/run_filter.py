@@ -19,6 +19,7 @@ from nfkd.text import plain
 
 Value = float | str | bool | None
 _Operand = Callable[[Mapping[str, Value]], Value]
+_DEEPEST = 100
 _LONGEST, _SHOWN = 2000, 80  # characters of a filter, and of a name in a message
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
@@ -98,12 +99,19 @@ def require_known(names: Iterable[str], known: Collection[str]) -> None:
 def _parsed(text: str) -> ast.expr:
     python = _as_python(text)
     try:
-        return ast.parse(python, mode="eval").body
+        root = ast.parse(python, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         column = error.offset if isinstance(error, SyntaxError) and error.offset else 0
         near = f" near {text[max(0, column - 1) : column + 15].strip()!r}" if 0 < column <= len(text) else ""
         msg = f'the filter cannot be read{near}; write for example: student.hidden < 64 and verdict == "better"'
         raise FilterError(msg) from error
+    level: list[ast.AST] = [root]
+    for _ in range(_DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if level:
+        msg = f"the filter is nested too deeply: at most {_DEEPEST} levels are possible"
+        raise FilterError(msg)
+    return root
 
 
 def _as_python(text: str) -> str:
@@ -264,6 +272,7 @@ def _compared(op: ast.cmpop, first: Value, second: Value) -> bool:
     if isinstance(first, str) != isinstance(second, str):
         if isinstance(op, (ast.Eq, ast.NotEq)):
             return isinstance(op, ast.NotEq)
-        msg = f"{first!r} and {second!r} cannot be ordered: one is a number, the other a text"
+        shown = [repr(plain(value, _SHOWN)) if isinstance(value, str) else f"{value:g}" for value in (first, second)]
+        msg = f"{shown[0]} and {shown[1]} cannot be ordered: one is a number, the other a text"
         raise FilterError(msg)
     return _COMPARISONS[type(op)](first, second)

@@ -19,7 +19,7 @@ from nfkd.config.base import Config, field
 from nfkd.config.experiment import ExperimentConfig
 from nfkd.config.fields import field_paths, set_field
 from nfkd.config.problems import ConfigError, ConfigProblem
-from nfkd.config.toml import is_table, read_text
+from nfkd.config.toml import is_table, read_text, toml_document
 from nfkd.text import plain
 
 Values = dict[str, Any]
@@ -208,7 +208,11 @@ class SweepConfig(ExperimentConfig, frozen=True):
             When it cannot be read, or is not a sweep.
         """
         file = Path(path)
-        return cls.from_toml(read_text(file), source=str(path), folder=folder or file.absolute().parent)
+        text = read_text(file)
+        if "sweep" not in toml_document(text, str(path)):
+            message = "is missing: name the runs in [sweep.grid], [[sweep.list]] or [sweep.search]"
+            raise ConfigError([ConfigProblem("sweep", message)], str(path))
+        return cls.from_toml(text, source=str(path), folder=folder or file.absolute().parent)
 
     @property
     def folder(self) -> Path:

@@ -17,10 +17,12 @@ from nfkd.runs.evaluation_file import EvaluatedMetric, own_test_values, read_eva
 from nfkd.runs.layout import read_config
 from nfkd.runs.run_values import settings_of
 from nfkd.runs.state import read_row
-from nfkd.runs.summary_file import read_summaries
+from nfkd.runs.summary_file import read_fingerprint, read_summaries
 
 _ASIDE = ("name", "description", "data.", "compute.", "monitor.", "seeds.")
 """Settings that do not describe a student, or must be equal."""
+_PLACES = ("data.path", "data.folder")
+"""Settings that say where files are; a fingerprint says what is in them."""
 _SIZES = ("parameters", "multiply_adds")
 Outcome = Literal["better", "worse", "no difference", ""]
 
@@ -45,6 +47,8 @@ class ComparedRun:
         Of its student against the baseline; empty without one.
     evaluated
         Metrics that ``nfkd evaluate`` has added, on its own test data.
+    fingerprint
+        Of its data, as JSON; empty if it is not known.
     """
 
     name: str
@@ -52,6 +56,7 @@ class ComparedRun:
     summaries: Sequence[StageSummary]
     verdict: str = ""
     evaluated: Sequence[EvaluatedMetric] = ()
+    fingerprint: str = ""
 
     @classmethod
     def read(cls, run: Path) -> ComparedRun:
@@ -64,7 +69,14 @@ class ComparedRun:
         """
         row = read_row(run)
         evaluated = own_test_values(read_evaluations(run))
-        return cls(row.name, settings_of(read_config(run)), read_summaries(run), row.verdict, evaluated)
+        settings = settings_of(read_config(run))
+        return cls(row.name, settings, read_summaries(run), row.verdict, evaluated, read_fingerprint(run))
+
+    @property
+    def data(self) -> dict[str, Value]:
+        """What must be equal for a comparison: settings of the data, without the places of files that are known."""
+        places = _PLACES if self.fingerprint else ()
+        return {name: value for name, value in self.settings.items() if name.startswith("data.") and name not in places}
 
     def figures(self, figure: str) -> dict[int, float]:
         """Return a figure of the student by seed, where it is finite."""
@@ -119,12 +131,14 @@ class MetricRow:
     """A metric of all runs; `differences` are those to the first run, which has none.
 
     `best` is the index of the run with the best mean; -1 where fewer than two runs have one, or all are equal.
+    `evaluated` says that ``nfkd evaluate`` has added the metric.
     """
 
     metric: Metric
     means: list[Mean]
     differences: list[Difference | None]
     best: int = -1
+    evaluated: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +192,10 @@ def compare_runs(runs: Sequence[ComparedRun]) -> Comparison:
         verdicts=[run.verdict for run in runs],
         metrics=[
             *_rows(METRICS.values(), [run.figures for run in runs]),
-            *_rows(_evaluated_metrics(runs), [run.evaluated_figures for run in runs]),
+            *(
+                replace(row, evaluated=True)
+                for row in _rows(_evaluated_metrics(runs), [run.evaluated_figures for run in runs])
+            ),
         ],
     )
 
@@ -196,9 +213,9 @@ def require_same_data(runs: Sequence[ComparedRun]) -> None:
     Raises
     ------
     DifferentDataError
-        With the first setting that differs.
+        With the first setting that differs, or the runs whose files had other values.
     """
-    found = {name for run in runs for name in run.settings if name.startswith("data.")}
+    found = {name for run in runs for name in run.data}
     names = sorted(found, key=lambda name: (name != "data.kind", name))
     for name in names:
         values = [run.settings.get(name) for run in runs]
@@ -208,6 +225,12 @@ def require_same_data(runs: Sequence[ComparedRun]) -> None:
                 different = f"{runs[0].name} has {name} = {shown[0]}, {run.name} has {shown[1]}"
                 msg = f"{different}: their figures cannot be compared"
                 raise DifferentDataError(msg)
+    known = [run for run in runs if run.fingerprint]
+    for run in known:
+        if run.fingerprint != known[0].fingerprint:
+            different = f"{known[0].name} and {run.name} have the same settings, but their data had other values"
+            msg = f"{different}: their figures cannot be compared"
+            raise DifferentDataError(msg)
 
 
 def _shown(value: Value) -> str:

@@ -19,8 +19,11 @@ from nfkd.evaluation.latent_metrics import calibration, inverse_errors, latent_n
 from nfkd.evaluation.likelihood import example_nll
 from nfkd.evaluation.sample_metrics import FEWEST, FEWEST_C2ST, Compared, draw_samples, sample_estimates, sample_values
 from nfkd.evaluation.summary import no_same_noise
+from nfkd.flows.flow import Flow
 from nfkd.protocol.roles import the_role
 from nfkd.runs.evaluation_file import EvaluatedMetric
+
+_RATE = "decode_per_second"
 
 
 class FlowEvaluator:
@@ -42,6 +45,7 @@ class FlowEvaluator:
     def __init__(self, material: Material, local: LocalFeatures | None) -> None:
         self._material, self._local = material, local
         self._references: dict[object, dict[str, float]] = {}
+        self._rates: dict[Flow, Estimate] = {}
         self.notes: list[str] = []
 
     def why_not(self, name: str, flow: EvaluatedFlow) -> str:
@@ -138,11 +142,21 @@ class FlowEvaluator:
         return self._material.test, self._material.seen(flow.stage)
 
     def _fidelity(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
-        return {} if flow.source is None else measure_fidelity(flow, flow.source, names, self._material)
+        if flow.source is None:
+            return {}
+        return measure_fidelity(flow, flow.source, names, self._material, lambda: self._rate(flow))
+
+    def _rate(self, flow: EvaluatedFlow) -> Estimate:
+        """Return the samples per second of a flow, measured once: fidelity per second and cost have the same."""
+        if flow.flow not in self._rates:
+            found = cost_estimates(flow.flow, self._material, [_RATE])[_RATE]
+            self._rates = {flow.flow: found}  # flows are evaluated one after the other
+        return self._rates[flow.flow]
 
     def _cost(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
-        estimates = cost_estimates(flow.flow, self._material, names)
-        return {name: Measured(estimate) for name, estimate in estimates.items()}
+        estimates = cost_estimates(flow.flow, self._material, [name for name in names if name != _RATE])
+        estimates |= {_RATE: self._rate(flow)} if _RATE in names else {}
+        return {name: Measured(estimates[name]) for name in names}
 
 
 def _compared(batch: Batch, features: LocalFeatures | LatentFeatures | None) -> Compared:

@@ -118,7 +118,7 @@ def _left_out(
     evaluator: FlowEvaluator, flows: Sequence[EvaluatedFlow], chosen: Collection[str], named: Collection[str]
 ) -> list[str]:
     """Return the metrics that cannot be computed, with the reasons; refuse one that was named and no flow has."""
-    notes = dict[str, None]()
+    left_out = dict[str, dict[Role, list[str]]]()
     for name in chosen:
         reasons: Mapping[Role, str] = {flow.stage: evaluator.why_not(name, flow) for flow in flows}
         if name in named and reasons and all(reasons[stage] for stage in reasons if _can_have(name, stage)):
@@ -126,8 +126,12 @@ def _left_out(
             raise RunError(title, f"{sentence(reason)}.", "Leave it out.")
         for stage, reason in reasons.items():
             if reason:
-                notes[f"{name} of {the_role(stage)} was left out: {reason}"] = None
-    return list(notes)
+                left_out.setdefault(reason, {}).setdefault(stage, []).append(name)
+    return [
+        f"{', '.join(names)} of {the_role(stage)} {'was' if len(names) == 1 else 'were'} left out: {reason}"
+        for reason, stages in left_out.items()
+        for stage, names in stages.items()
+    ]
 
 
 def _can_have(name: str, stage: Role) -> bool:

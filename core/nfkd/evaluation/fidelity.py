@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from nfkd.data import Batch
 from nfkd.distillation.objectives.ilkd import example_errors
-from nfkd.evaluation.cost_metrics import cost_estimates
 from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Material, Measured
 from nfkd.evaluation.intervals import Estimate, jackknife, mean_estimate
 from nfkd.evaluation.sample_metrics import draw_samples
@@ -24,7 +23,7 @@ _LOG_PROBS = ("log_p_correlation", "log_p_difference", "fidelity_per_second")
 
 
 def measure_fidelity(
-    flow: EvaluatedFlow, source: Flow, names: Collection[str], material: Material
+    flow: EvaluatedFlow, source: Flow, names: Collection[str], material: Material, rate: Callable[[], Estimate]
 ) -> dict[str, Measured]:
     """Return the fidelity of a flow to the flow that it learns from.
 
@@ -39,12 +38,14 @@ def measure_fidelity(
         Metrics of the group; ``layer_mse`` and ``layer_cosine`` also have a value for each pair of layers.
     material
         The examples.
+    rate
+        Returns the flow's samples per second; called for ``fidelity_per_second``.
     """
     found: dict[str, Measured] = {}
     if not set(_LAYERS).isdisjoint(names):
         found |= _measure_layers(flow, source, material)
     if not set(_LOG_PROBS).isdisjoint(names):
-        found |= _measure_log_probs(flow, source, material, with_speed="fidelity_per_second" in names)
+        found |= _measure_log_probs(flow, source, material, rate if "fidelity_per_second" in names else None)
     if "same_noise" in names:
         own, goal = (draw_samples(each, material, flow.seed) for each in (flow.flow, source))
         count = min(len(material.test), len(material.train))
@@ -60,17 +61,17 @@ def _measure_layers(flow: EvaluatedFlow, source: Flow, material: Material) -> di
         for batch in (material.test, material.seen(flow.stage))
     )
     found: dict[str, Measured] = {}
-    for name, own, other in zip(_LAYERS, test, seen, strict=True):
+    for name, own, other, least in zip(_LAYERS, test, seen, (0.0, -1.0), strict=True):
         means = [np.average(values, axis=1, weights=weights) for values in (own, other)]
-        found[name] = Measured(mean_estimate(means[0]), float(means[1].mean()))
+        found[name] = Measured(mean_estimate(means[0], least=least), float(means[1].mean()))
         for number, pair in enumerate(flow.pairs):
-            estimate = mean_estimate(own[:, number])
+            estimate = mean_estimate(own[:, number], least=least)
             found[f"{name}.{pair.student}"] = Measured(estimate, float(other[:, number].mean()))
     return found
 
 
 def _measure_log_probs(
-    flow: EvaluatedFlow, source: Flow, material: Material, *, with_speed: bool
+    flow: EvaluatedFlow, source: Flow, material: Material, rate: Callable[[], Estimate] | None
 ) -> dict[str, Measured]:
     test, seen = (
         [log_probs(each, batch, material) for each in (flow.flow, source)]
@@ -81,10 +82,10 @@ def _measure_log_probs(
         "log_p_correlation": Measured(correlated, pearson(seen[0], seen[1])),
         "log_p_difference": Measured(mean_estimate(_below(test, material)), float(_below(seen, material).mean())),
     }
-    if with_speed:
-        rate = cost_estimates(flow.flow, material, ["decode_per_second"])["decode_per_second"]
-        reference = max(0.0, pearson(seen[0], seen[1])) ** 2 * rate.value
-        found["fidelity_per_second"] = Measured(fidelity_per_second(correlated, rate), reference)
+    if rate is not None:
+        speed = rate()
+        reference = max(0.0, pearson(seen[0], seen[1])) ** 2 * speed.value
+        found["fidelity_per_second"] = Measured(fidelity_per_second(correlated, speed), reference)
     return found
 
 
@@ -155,7 +156,7 @@ def pearson(first: np.ndarray, second: np.ndarray) -> float:
 
 def sample_differences(samples: torch.Tensor, of_teacher: torch.Tensor) -> Estimate:
     """Return the mean absolute difference of samples of the same noise; the unit of the interval is the sample."""
-    return mean_estimate((samples - of_teacher).abs().flatten(1).double().mean(1).numpy())
+    return mean_estimate((samples - of_teacher).abs().flatten(1).double().mean(1).numpy(), least=0.0)
 
 
 def fidelity_per_second(correlated: Estimate, rate: Estimate) -> Estimate:

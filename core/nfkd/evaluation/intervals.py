@@ -43,7 +43,7 @@ class Estimate:
         return cls(float(value), float(value), float(value), 1)
 
 
-def mean_estimate(values: np.ndarray, weights: np.ndarray | None = None) -> Estimate:
+def mean_estimate(values: np.ndarray, weights: np.ndarray | None = None, *, least: float = -math.inf) -> Estimate:
     """Return the mean over examples ± 1.96 standard errors.
 
     The examples are the unit. Their standard error is ``sd / √N``; with weights w it is that of the ratio
@@ -53,6 +53,8 @@ def mean_estimate(values: np.ndarray, weights: np.ndarray | None = None) -> Esti
     ----------
     values, weights
         (N,) each.
+    least
+        Smallest possible mean, to which the interval is limited.
     """
     values = np.asarray(values, np.float64)
     count = len(values)
@@ -64,7 +66,7 @@ def mean_estimate(values: np.ndarray, weights: np.ndarray | None = None) -> Esti
         return Estimate(mean, _NAN, _NAN, count)
     squares = float(np.square(weights * (values - mean)).sum())
     half = _NORMAL * math.sqrt(squares * count / (count - 1)) / float(weights.sum())
-    return Estimate(mean, mean - half, mean + half, count)
+    return Estimate(mean, max(least, mean - half), mean + half, count)
 
 
 def normal_estimate(value: float, error: float, count: int, limits: tuple[float, float]) -> Estimate:

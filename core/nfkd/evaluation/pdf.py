@@ -30,6 +30,8 @@ _OPTIONS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-pdf-header-footer",
     "--password-store=basic", "--use-mock-keychain", "--host-resolver-rules=MAP * ~NOTFOUND",
 )  # fmt: skip
+UNWRITABLE = "The report cannot be written"
+"""Title of the error for a file that cannot be written."""
 _ACTION = "Install Chromium, Chrome or Edge, or the Python package WeasyPrint; or write the report as .html."
 
 
@@ -72,7 +74,7 @@ def write_pdf(html: str, path: Path, *, limit: float = LIMIT) -> Path:
         title = "A PDF cannot be made here"
         raise RunError(title, "Neither Chromium, Chrome nor Edge was found, nor WeasyPrint.", _ACTION)
     # Beside the file, because a browser in a sandbox of its own may not see the system's temporary folder.
-    with writing_into(path.parent), _temporary_folder(path.parent) as folder:
+    with writing_into(path.parent, UNWRITABLE), _temporary_folder(path.parent) as folder:
         made = Path(folder, "report.pdf")
         problem = "" if browser is None else _print_with_browser(browser, html, made, limit)
         if library and not made.is_file():

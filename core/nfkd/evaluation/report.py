@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from nfkd.evaluation.comparison import Mean
 from nfkd.evaluation.metrics import METRICS
+from nfkd.evaluation.report_evaluated import flows_table
 from nfkd.evaluation.report_parts import (
     LONGEST,
     VERDICTS,
@@ -22,6 +24,8 @@ from nfkd.evaluation.report_parts import (
 )
 from nfkd.protocol.gap import likelihood_gap
 from nfkd.protocol.roles import ROLES, USUAL, Role, role_label, role_name
+from nfkd.runs.errors import RunError
+from nfkd.runs.evaluation_file import own_test_values, read_evaluations
 from nfkd.runs.figures import draw_figures
 from nfkd.runs.reader import RunRecord
 from nfkd.text import plain
@@ -75,6 +79,7 @@ def report_html(record: RunRecord, *, for_print: bool = False) -> str:
         unit=next((summary.unit for summary in record.summary), ""),
         rows=list(_rows(record, roles)),
         seeds="1 seed" if count == 1 else f"{count} seeds",
+        evaluated=_evaluated(record, roles),
         note=started.measures_note() if started is not None else "",
         figures=list(_figures(record, figures)),
         settings=settings_text(record.config),
@@ -86,6 +91,13 @@ def report_html(record: RunRecord, *, for_print: bool = False) -> str:
         data=data_hashes(record),
         weights=weights_hashes(record),
     )
+
+
+def _evaluated(record: RunRecord, roles: list[Role]) -> list[list[str]]:
+    """Return the metrics that ``nfkd evaluate`` has added; none if their file cannot be read."""
+    with suppress(RunError):
+        return flows_table(own_test_values(read_evaluations(record.path)), roles)
+    return []
 
 
 def _sentences(record: RunRecord) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nfkd.evaluation.pdf import write_pdf
+from nfkd.evaluation.pdf import UNWRITABLE, write_pdf
 from nfkd.evaluation.report import report_html
 from nfkd.evaluation.report_runs import runs_report_html
 from nfkd.evaluation.run_group import find_run_paths, read_group
@@ -40,8 +40,8 @@ def write_report(paths: Sequence[Path], out: Path | None = None) -> Path:
     path = out if out is not None else default / "report.html"
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
-        title, cause = "The report cannot be written", f"{path} does not end in .html or .pdf."
-        raise RunError(title, cause, "Give the file one of these endings.")
+        cause = f"{path} does not end in .html or .pdf."
+        raise RunError(UNWRITABLE, cause, "Give the file one of these endings.")
     for_print = suffix == ".pdf"
     if len(find_run_paths(paths)) == 1 and is_run(first):
         html = report_html(open_run(first), for_print=for_print)
@@ -49,6 +49,6 @@ def write_report(paths: Sequence[Path], out: Path | None = None) -> Path:
         html = runs_report_html(read_group(paths), for_print=for_print)
     if for_print:
         return write_pdf(html, path)
-    with writing_into(path.parent):
+    with writing_into(path.parent, UNWRITABLE):
         replace_file(path, html.encode())
     return path

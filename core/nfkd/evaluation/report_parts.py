@@ -165,11 +165,15 @@ def versions_of(record: RunRecord) -> dict[str, str]:
 
 
 def data_hashes(record: RunRecord) -> dict[str, str]:
-    """Return the number of examples and the hash of each part of a run's data; empty for runs of earlier versions."""
+    """Return the number of examples and the hash of each part of a run's data; empty for runs of earlier versions.
+
+    Data that is split at random is one part without a name.
+    """
     text = next((seed.data for seed in record.seeds.values()), "")
     fingerprint = decode_fingerprint(text) if text else None
     parts = {} if fingerprint is None else fingerprint.parts
-    return {name: f"{part.count:,} examples, {part.values}" for name, part in parts.items()}
+    names = parts if len(parts) > 1 else [""] * len(parts)
+    return {name: f"{part.count:,} examples, {part.values}" for name, part in zip(names, parts.values(), strict=True)}
 
 
 def weights_hashes(record: RunRecord) -> list[Weights]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nfkd.config.run_filter import Value
 from nfkd.evaluation.comparison import Comparison, Difference, Mean, MetricRow, compare_runs
 from nfkd.evaluation.metrics import METRICS, MIN_SEEDS, Metric
+from nfkd.evaluation.report_evaluated import evaluated_table
 from nfkd.evaluation.report_parts import (
     LONGEST,
     VERDICTS,
@@ -22,6 +23,7 @@ from nfkd.evaluation.report_parts import (
     versions_of,
     weights_hashes,
 )
+from nfkd.evaluation.report_sweep import sweep_part
 from nfkd.evaluation.run_group import DataGroup, GroupedRun, RunGroup
 from nfkd.evaluation.tradeoff import Point, draw_tradeoff
 from nfkd.protocol.roles import Role, role_name
@@ -76,19 +78,24 @@ def runs_report_html(group: RunGroup, *, for_print: bool = False) -> str:
     figures = Figures(for_print=for_print)
     records = [run.record for data in group.groups for run in data.runs]
     descriptions = {record.config.description for record in records}
+    sweep = sweep_part(group.sweep, group.title) if group.sweep is not None else None
     roles = {summary.stage for record in records for summary in record.summary}
     units = {summary.unit for record in records for summary in record.summary}
+    sections = [_section(data, figures) for data in group.groups]
     return render(
         "runs.html",
         title=group.title,
         description=plain(descriptions.pop(), LONGEST) if len(descriptions) == 1 else "",
         finished=len(records),
-        sections=[_section(data, figures) for data in group.groups],
+        sweep=sweep,
+        sections=sections,
         notes=group.notes,
         roles=roles,
         unit=units.pop() if len(units) == 1 else "",
         matching=bool(records),
-        measures=any(record.config.seeds.metric != "likelihood" for record in records),
+        evaluated=any(section["evaluated"] for section in sections),
+        measures=any(section["evaluated"] for section in sections)
+        or any(record.config.seeds.metric != "likelihood" for record in records),
         most=DETAILED,
         for_print=for_print,
     )
@@ -107,6 +114,7 @@ def _section(data: DataGroup, figures: Figures) -> dict[str, object]:
         "columns": list(varied)[:_MAX_COLUMNS] if len(varied) <= _MAX_COLUMNS else [],
         "metric": f"{ranking.metric.name}, {ranking.unit}" if ranking.unit else ranking.metric.name,
         "rows": list(_rows(ranking)),
+        "evaluated": evaluated_table(ranking.comparison),
         "comparisons": sum(difference is not None for difference in ranking.row.differences) if ranking.row else 0,
         "tradeoff": _tradeoff(ranking, figures),
         "curves": figures.svg(drawn, "Validation curves") if (drawn := draw_validation(opened)) is not None else "",
@@ -157,13 +165,17 @@ def answer(metric: Metric, unit: str, comparison: Comparison) -> str:
         "": f"{{}} has fewer than {MIN_SEEDS} common seeds",
     }
     parts = [text.format(_listed(found[outcome])) for outcome, text in texts.items() if outcome in found]
-    return f"{begin}; by paired differences over seeds, {', '.join(parts)}."
+    return f"{begin}; by paired differences over seeds, {_joined(parts)}."
 
 
 def _listed(names: Sequence[str]) -> str:
     if len(names) > _MAX_NAMED:
         return f"{', '.join(names[:_MAX_NAMED])} and {len(names) - _MAX_NAMED} more"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return f"{', '.join(parts[:-1])}, and {parts[-1].removeprefix('but ')}" if len(parts) > 1 else parts[0]
 
 
 def _rows(ranking: _Ranking) -> Iterator[dict[str, object]]:

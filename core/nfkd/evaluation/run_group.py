@@ -7,11 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nfkd.config import ConfigError
 from nfkd.config.run_filter import Value
+from nfkd.config.sweep import SweepConfig
 from nfkd.evaluation.comparison import ComparedRun
 from nfkd.evaluation.report_parts import without_folders
+from nfkd.evaluation.report_sweep import read_sweep
 from nfkd.protocol.records import RunRow
 from nfkd.runs.errors import RunError, describe_error
+from nfkd.runs.evaluation_file import EvaluatedMetric, own_test_values, read_evaluations
 from nfkd.runs.finding import find_runs
 from nfkd.runs.layout import is_run
 from nfkd.runs.reader import RunRecord
@@ -31,16 +35,22 @@ class GroupedRun:
         The run, without curves and pictures.
     settings
         Every setting by its dotted path.
+    evaluated
+        Metrics that ``nfkd evaluate`` has added, on its own test data.
     """
 
     label: str
     record: RunRecord
     settings: dict[str, Value]
+    evaluated: Sequence[EvaluatedMetric] = ()
 
     @property
     def compared(self) -> ComparedRun:
         """The run for `compare_runs`."""
-        return ComparedRun(self.label, self.settings, self.record.summary)
+        record = self.record
+        verdict = record.verdict.verdict if record.verdict is not None else ""
+        fingerprint = next((seed.data for seed in record.seeds.values()), "")
+        return ComparedRun(self.label, self.settings, record.summary, verdict, self.evaluated, fingerprint)
 
 
 @dataclass(frozen=True)
@@ -62,12 +72,15 @@ class RunGroup:
     groups
         Finished runs by data set.
     notes
-        Name of each run that is left out, and why; without paths of folders.
+        Name of each run or file that is left out, and why; without paths of folders.
+    sweep
+        The sweep of the folder; None without one.
     """
 
     title: str
     groups: list[DataGroup]
     notes: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    sweep: SweepConfig | None = None
 
 
 def find_run_paths(paths: Sequence[Path]) -> list[Path]:
@@ -125,11 +138,26 @@ def read_group(paths: Sequence[Path]) -> RunGroup:
         except RunError as error:
             reason = f"{error.title}: {error.cause}"
         if record is not None and not reason:
-            runs.append(GroupedRun(label, record, settings_of(record.config)))
-        else:
+            evaluated, reason = _evaluated(path)
+            runs.append(GroupedRun(label, record, settings_of(record.config), evaluated))
+        if reason:
             notes.append((label, without_folders(reason, folders)))
     title = paths[0].absolute().name if len(paths) == 1 else f"{len(found)} runs"
-    return RunGroup(plain(title), _by_data(runs), notes)
+    sweep = None
+    try:
+        sweep = read_sweep(paths[0]) if len(paths) == 1 else None
+    except ConfigError as error:
+        reason = f"The sweep's file cannot be read: {'; '.join(map(str, error.problems))}."
+        notes.append(("sweep.toml", without_folders(reason, folders)))
+    return RunGroup(plain(title), _by_data(runs), notes, sweep)
+
+
+def _evaluated(path: Path) -> tuple[Sequence[EvaluatedMetric], str]:
+    """Return what ``nfkd evaluate`` has added to a run, and why it cannot be read."""
+    try:
+        return own_test_values(read_evaluations(path)), ""
+    except RunError as error:
+        return (), f"Only its evaluated metrics are left out: {error.cause}"
 
 
 def _read(path: Path) -> RunRecord:
@@ -157,9 +185,9 @@ def _by_data(runs: Iterable[GroupedRun]) -> list[DataGroup]:
     """Group runs by the settings and the fingerprint of their data."""
     groups: dict[tuple[object, ...], list[GroupedRun]] = {}
     for run in runs:
-        settings = sorted((name, str(value)) for name, value in run.settings.items() if name.startswith("data."))
-        fingerprint = next((seed.data for seed in run.record.seeds.values()), "")
-        groups.setdefault((*settings, fingerprint), []).append(run)
+        compared = run.compared
+        settings = sorted((name, str(value)) for name, value in compared.data.items())
+        groups.setdefault((*settings, compared.fingerprint), []).append(run)
     labels = Counter(members[0].record.row.data for members in groups.values())
     varied = _varied([members[0] for members in groups.values()])
     found: list[DataGroup] = []

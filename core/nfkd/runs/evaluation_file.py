@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean
 
 import msgspec
 
@@ -124,15 +124,18 @@ def own_test_values(evaluations: Iterable[Evaluation]) -> Sequence[EvaluatedMetr
     return [value for evaluation in evaluations if evaluation.data == OWN_TEST for value in evaluation.values]
 
 
-def evaluation_columns(evaluations: Iterable[Evaluation]) -> dict[str, float]:
-    """Return the means over the seeds of the metrics on the run's own test data, by column.
+def evaluation_columns(evaluations: Iterable[Evaluation]) -> dict[int, dict[str, float]]:
+    """Return for each seed the finite metrics on the run's own test data, by column.
 
     The name of a column is that of the flow and the metric, such as ``student_chi2`` or ``assistant_1_sw``; the
     student's fidelity per second is also ``fidelity_per_second``.
     """
-    found: defaultdict[str, list[float]] = defaultdict(list)
+    found: defaultdict[int, dict[str, float]] = defaultdict(dict)
     for value in own_test_values(evaluations):
-        found[f"{value.stage.replace('-', '_')}_{value.metric}"].append(value.value)
+        if not math.isfinite(value.value):
+            continue
+        columns = found[value.seed]
+        columns[f"{value.stage.replace('-', '_')}_{value.metric}"] = value.value
         if value.stage == "student" and value.metric == _COLUMN_OF_THE_STUDENT:
-            found[value.metric].append(value.value)
-    return {name: fmean(values) for name, values in found.items()}
+            columns[value.metric] = value.value
+    return found

@@ -65,8 +65,8 @@ def export_csv(record: RunRecord, directory: Path) -> list[Path]:
 
 
 @contextmanager
-def writing_into(directory: Path) -> Iterator[None]:
-    """Create a directory, and turn errors of writing into one `RunError`."""
+def writing_into(directory: Path, title: str = "Nothing could be exported") -> Iterator[None]:
+    """Create a directory, and turn errors of writing into one `RunError` with a title."""
     try:
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -75,9 +75,7 @@ def writing_into(directory: Path) -> Iterator[None]:
         yield
     except OSError as error:
         cause = f"{error}." if isinstance(error, FileError) else f"{directory}: {describe_error(error)}."
-        raise RunError(
-            title="Nothing could be exported", cause=cause, action="Choose a directory that you may write to."
-        ) from error
+        raise RunError(title=title, cause=cause, action="Choose a directory that you may write to.") from error
 
 
 def _curves(path: Path, plan: StagePlan, view: StageSnapshot) -> list[Path]:

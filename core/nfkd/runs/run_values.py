@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -82,12 +82,28 @@ _OF_ROW = [name for name in COLUMNS if name not in {"created", "folder", "tags",
 
 def read_facts(run: str) -> RunFacts:
     """Read what the files of a run say, without those that cannot be read."""
-    seeds = list(_seeds(read_figures(run)))
-    evaluated: dict[str, Value] = {}
-    with suppress(RunError):
-        columns = evaluation_columns(read_evaluations(Path(run)))
-        evaluated = {name: plain_value(value) for name, value in columns.items()}
-    return RunFacts(read_settings(run), evaluated | _means(seeds), seeds)
+    seeds = {seed.seed: seed for seed in _seeds(read_figures(run))}
+    with suppress(RunError):  # evaluated metrics replace the figures of the run's end: they may have more samples
+        evaluated = evaluation_columns(read_evaluations(Path(run)))
+        shared = _of_teachers(evaluated)
+        for number in [*seeds, *(evaluated.keys() - seeds)]:
+            values = seeds.setdefault(number, SeedValues(seed=number, values={})).values
+            values.update({name: value for name, value in shared.items() if name in values})
+            values.update({name: plain_value(value) for name, value in evaluated.get(number, {}).items()})
+    found = list(seeds.values())
+    return RunFacts(read_settings(run), _means(found), found)
+
+
+def _of_teachers(evaluated: Mapping[int, Mapping[str, float]]) -> dict[str, Value]:
+    """Return the metrics of teachers that were evaluated in one seed, because all seeds share them."""
+    prefixes = tuple(f"{stage.replace('-', '_')}_" for stage in TEACHERS)
+    found = Counter(name for columns in evaluated.values() for name in columns if name.startswith(prefixes))
+    return {
+        name: plain_value(value)
+        for columns in evaluated.values()
+        for name, value in columns.items()
+        if found[name] == 1
+    }
 
 
 class FactsCache:

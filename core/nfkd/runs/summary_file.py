@@ -66,6 +66,17 @@ def seed_files(run: str) -> list[Path]:
     return [path for seed in sorted(seeds) if (path := Path(run, seeds[seed], RUN_FILE)).is_file()]
 
 
+def read_fingerprint(run: Path) -> str:
+    """Return the fingerprint of a run's data as JSON; empty before it began, and for older versions."""
+    from nfkd.runs.opening import open_file
+    from nfkd.runs.schema import read_data
+
+    for path in seed_files(str(run)):
+        with suppress(RunError, ValueError), open_file(path, []) as file:
+            return read_data(file)
+    return ""
+
+
 def _stored_summaries(run: Path) -> list[StageSummary]:
     from nfkd.runs import schema
     from nfkd.runs.opening import open_file

@@ -60,7 +60,11 @@ def _earlier(config: SweepConfig, directory: Path) -> tuple[SweepConfig, SweepSt
             raise _refused(cause, "Give a new folder.")
         return config, SweepState(folder=str(config.folder))
     state = state or SweepState()
-    earlier = SweepConfig.open(directory / SWEEP, Path(state.folder) if state.folder else config.folder)
+    try:
+        earlier = SweepConfig.open(directory / SWEEP, Path(state.folder) if state.folder else config.folder)
+    except ConfigError as error:
+        cause = f"{directory / SWEEP}: {'; '.join(map(str, error.problems))}."
+        raise _refused(cause, "The folder's own file was changed: restore it, or give a new folder.") from error
     if not _may_follow(config, earlier):
         message = (
             "the folder has another sweep: grids and lists may only get more runs, and of a search only runs and hours "
@@ -86,6 +90,20 @@ def _identity(config: ExperimentConfig) -> str:
     return config.model_dump_json(exclude={"name", "description"})
 
 
+def make_folder(directory: Path) -> None:
+    """Create the folder of a sweep if it is missing.
+
+    Raises
+    ------
+    RunError
+        When it cannot be created.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise _unwritable(directory, error) from error
+
+
 def save_folder(config: SweepConfig, directory: Path, state: SweepState) -> None:
     """Write a sweep and its state; the folder is created if missing.
 
@@ -94,8 +112,8 @@ def save_folder(config: SweepConfig, directory: Path, state: SweepState) -> None
     RunError
         When they cannot be written.
     """
+    make_folder(directory)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         write_sweep_state(directory, state)
         replace_file(directory / SWEEP, config.to_toml().encode())
     except OSError as error:
@@ -116,7 +134,7 @@ def save_state(directory: Path, state: SweepState) -> None:
         raise _unwritable(directory, error) from error
 
 
-def _unwritable(directory: Path, error: OSError) -> RunError:
+def _unwritable(directory: Path, error: Exception) -> RunError:
     cause = f"{directory}: {describe_error(error)}."
     return RunError("The sweep cannot be written", cause, "Choose a folder that you may write to.")
 

@@ -11,11 +11,13 @@ from nfkd.files import is_taken, read_limited, replace_file
 from nfkd.protocol.codec import encode_json
 from nfkd.runs.errors import RunError
 from nfkd.runs.state import describe_read_error
+from nfkd.text import name_problem, plain
 
 SWEEP, STATE, FAILED = "sweep.toml", "sweep.json", "failed"
 _VERSION = 1
 _TITLE = "The sweep cannot be read"
 _MAX_BYTES = 256 << 20
+_SHOWN = 80  # characters of a name in a message
 
 SweptState = Literal["waiting", "running", "finished", "pruned", "failed"]
 
@@ -85,6 +87,10 @@ def read_sweep_state(directory: Path) -> SweepState | None:
     except (OSError, ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         action = f"Remove {path}; the runs in the folder are then looked up again."
         raise RunError(_TITLE, describe_read_error(path, error), action) from error
+    for run in state.runs:
+        if problem := name_problem(run.name):  # it becomes the name of a directory
+            cause = f"{path}: the name {plain(run.name, _SHOWN)} of a run {problem}."
+            raise RunError(_TITLE, cause, "Restore the file, or give a new folder.")
     if state.version > _VERSION:
         cause = f"{path} was written by a newer version of NFKD."
         raise RunError(_TITLE, cause, "Continue it with that version.")

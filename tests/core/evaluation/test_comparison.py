@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
+import nfkd
 from nfkd.evaluation.comparison import ComparedRun, DifferentDataError, compare_runs
 from nfkd.protocol.records import StageSummary
+from tests.core.tiny import moons
 
 SETTINGS: dict[str, Any] = {
     "name": "x",
@@ -117,3 +121,26 @@ def test_a_figure_that_no_run_has_is_left_out_and_one_that_a_run_lacks_is_empty(
 def test_runs_of_different_data_are_refused_with_the_setting() -> None:
     with pytest.raises(DifferentDataError, match=r"a has data\.count = 9, b has 7: their figures cannot be"):
         compare_runs([run("a", FIRST), run("b", OTHER, {"data.count": 7.0})])
+
+
+def known(name: str, fingerprint: str, path: str) -> ComparedRun:
+    return replace(run(name, FIRST, {"data.path": path}), fingerprint=fingerprint)
+
+
+def test_the_values_of_files_are_compared_and_not_their_places() -> None:
+    same = compare_runs([known("a", "1", "/here/x.csv"), known("b", "1", "/there/x.csv")])
+    assert same.names == ["a", "b"]
+    with pytest.raises(DifferentDataError, match="a and b have the same settings, but their data had other values"):
+        compare_runs([known("a", "1", "/here/x.csv"), known("b", "2", "/here/x.csv")])
+    with pytest.raises(DifferentDataError, match=r"data\.path = '/here/x.csv', b has '/there/x.csv'"):
+        compare_runs([known("a", "", "/here/x.csv"), known("b", "1", "/there/x.csv")])
+
+
+def test_the_fingerprint_is_read_from_a_run(tmp_path: Path) -> None:
+    for name, count in (("a", 40), ("b", 41)):
+        np.savetxt(tmp_path / "x.csv", np.random.default_rng(count).normal(size=(200, 2)), delimiter=",", header="u,v")
+        training = {"teacher_steps": 2, "student_steps": 2, "batch_size": 16, "baseline": False}
+        nfkd.run(moons(data={"kind": "table", "path": str(tmp_path / "x.csv")}, training=training), tmp_path / name)
+    runs = [ComparedRun.read(tmp_path / name) for name in ("a", "b")]
+    with pytest.raises(DifferentDataError, match="a and b have the same settings"):
+        compare_runs(runs)

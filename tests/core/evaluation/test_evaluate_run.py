@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,13 @@ def test_every_flow_has_its_metrics_with_intervals_and_references(run: Path) -> 
     assert not any(each.stage == "teacher" and each.metric.startswith("layer") for each in values)
     assert found.evaluation.data == "test"
     assert [each.metric for each in read_evaluations(run)[0].values] == [each.metric for each in values]
+
+
+def test_fidelity_per_second_is_of_the_speed_in_the_same_table(run: Path) -> None:
+    found = evaluate_run(run, ["fidelity_per_second", "log_p_correlation", "decode_per_second"]).evaluation.values
+    values = {value.metric: value.value for value in found if value.stage == "student"}
+    r, speed = values["log_p_correlation"], values["decode_per_second"]
+    assert values["fidelity_per_second"] == pytest.approx(max(0.0, r) ** 2 * speed, rel=1e-12)
 
 
 def test_the_likelihood_is_that_of_the_run(run: Path) -> None:
@@ -179,7 +187,8 @@ def test_a_run_without_its_teacher_has_no_fidelity(run: Path) -> None:
         evaluate_run(run, ["fd"])
     found = evaluate_run(run, ["likelihood", "fidelity"])
     assert {each.metric for each in found.evaluation.values} == {"likelihood"}
-    assert any("same_noise of the student was left out" in note for note in found.notes)
+    assert len(found.notes) <= 2 * 2, "one for each flow and reason"
+    assert any("same_noise" in note and "of the student were left out" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("samples", [-1, 7])
@@ -237,6 +246,8 @@ def test_the_command_adds_columns_to_list_compare_and_show(run: Path, capsys: Sh
     assert main(["evaluate", str(run), str(other), *options]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["run"] for row in rows} == {"moons", "second"}
+    metrics = [row["metric"] for row in rows if row["run"] == "moons"]
+    assert len([metric for metric, _ in groupby(metrics)]) == len(set(metrics)) == 3, "flows of a metric are together"
     student = next(row for row in rows if (row["flow"], row["metric"], row["seed"]) == ("student", "mmd", 2))
     assert student["N"] == 60
     assert student["low"] <= student["value"] <= student["high"]

@@ -52,12 +52,16 @@ def student(own: Flow, source: Flow) -> EvaluatedFlow:
     return EvaluatedFlow("student", 1, own, source, source, PAIRS)
 
 
+def speed() -> Estimate:
+    return Estimate(1000, 900, 1100, 20)
+
+
 def test_a_copy_of_the_teacher_has_full_fidelity() -> None:
     teacher, examples = flow(1), material()
     names = [name for name in GROUPS["fidelity"] if name != "fidelity_per_second"]
     found = {
         name: each.estimate.value
-        for name, each in measure_fidelity(student(teacher, teacher), teacher, names, examples).items()
+        for name, each in measure_fidelity(student(teacher, teacher), teacher, names, examples, speed).items()
     }
     assert found["layer_mse"] == found["layer_mse.step2"] == found["same_noise"] == found["log_p_difference"] == 0
     assert found["layer_cosine"] == pytest.approx(1)
@@ -67,7 +71,7 @@ def test_a_copy_of_the_teacher_has_full_fidelity() -> None:
 def test_layers_and_log_p_are_compared_by_example() -> None:
     own, teacher, examples = flow(1), flow(2), material()
     names = ["layer_mse", "layer_cosine", "log_p_difference", "log_p_correlation"]
-    found = measure_fidelity(student(own, teacher), teacher, names, examples)
+    found = measure_fidelity(student(own, teacher), teacher, names, examples, speed)
     x = examples.test.x
     traces = [each.trace(x) for each in (own, teacher)]
     states = [[trace[name][0].double().numpy() for name in ("step1", "step2")] for trace in traces]
@@ -88,7 +92,7 @@ def test_layers_and_log_p_are_compared_by_example() -> None:
 
 def test_samples_of_the_same_noise_are_compared() -> None:
     own, teacher, examples = flow(1), flow(2), material()
-    found = measure_fidelity(student(own, teacher), teacher, ["same_noise"], examples)["same_noise"]
+    found = measure_fidelity(student(own, teacher), teacher, ["same_noise"], examples, speed)["same_noise"]
     noise = own.draw_noise(60, torch.Generator().manual_seed(20_261_102))
     expected = (own.synthesize(noise) - teacher.synthesize(noise)).abs().double().mean()
     assert found.estimate.value == pytest.approx(float(expected), rel=1e-5)

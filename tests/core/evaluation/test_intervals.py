@@ -49,6 +49,13 @@ def test_a_mean_without_an_interval_or_without_a_value() -> None:
     assert math.isnan(none.value)
 
 
+def test_the_interval_of_a_mean_of_distances_does_not_go_below_zero() -> None:
+    values = np.array([0.0] * 30 + [1e31])
+    found, free = mean_estimate(values, least=0.0), mean_estimate(values)
+    assert free.low < 0 == found.low
+    assert (found.value, found.high) == (free.value, free.high)
+
+
 @pytest.mark.parametrize(("count", "level"), [(200, 0.5), (200, 0.95), (31, 0.5), (6, 0.5)])
 def test_the_interval_of_a_quantile_is_scipys(count: int, level: float) -> None:
     values = np.random.default_rng(3).lognormal(size=count)

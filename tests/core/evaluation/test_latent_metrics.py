@@ -52,12 +52,17 @@ def test_latents_that_are_too_wide_have_the_distance_of_two_gaussians() -> None:
 @pytest.mark.parametrize("width", [1.0, 1.3])
 def test_the_intervals_cover_the_distances_of_other_latents(width: float) -> None:
     inside = dict.fromkeys(("pit", "chi2"), 0)
+    values: dict[str, list[tuple[float, float]]] = {"pit": [], "chi2": []}
     for seed in range(60):
         rng = np.random.default_rng(seed)
         found, other = (calibration(rng.normal(0, width, size=(150, 3))) for _ in range(2))
         for name in inside:
             inside[name] += found[name].low <= other[name].value <= found[name].high
+            values[name].append((found[name].value, found[name].high - found[name].value))
     assert all(count >= 48 for count in inside.values()), inside  # both vary, so fewer than 95 %
+    for name, pairs in values.items():
+        half = stats.t.ppf(0.975, 19) * np.std([value for value, _ in pairs], ddof=1)
+        assert 0.7 <= np.mean([width for _, width in pairs]) / half <= 2.3, name
 
 
 def test_latents_that_are_not_finite_have_no_distance() -> None:

@@ -128,7 +128,7 @@ def test_versions_and_hashes_are_those_of_the_files(run: Path, page: Page) -> No
     with h5py.File(run / "seed-1" / "run.h5") as file:
         data: Any = file.attrs["data"]
     (values,) = [part["values"] for part in json.loads(data)["parts"].values()]
-    assert ["data, train", f"400 examples, {values}"] in page.rows
+    assert ["data", f"400 examples, {values}"] in page.rows
 
 
 def test_curves_are_means_with_bands_over_the_seeds(run: Path) -> None:

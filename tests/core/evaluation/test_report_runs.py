@@ -9,15 +9,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 import nfkd
 from nfkd.cli import main
+from nfkd.config.sweep import SweepConfig
 from nfkd.evaluation import report_file
 from nfkd.evaluation.comparison import Mean, compare_runs
 from nfkd.evaluation.metrics import METRICS
+from nfkd.evaluation.report import report_html
 from nfkd.evaluation.report_file import write_report
 from nfkd.evaluation.report_parts import without_folders
 from nfkd.evaluation.report_runs import answer, runs_report_html
@@ -48,6 +52,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state["row"] |= {"state": "stopped", "progress": 0.4}
     (folder / "stopped" / "state.json").write_text(json.dumps(state))
     (folder / "sweep.toml").write_text("[sweep]\n")
+    assert main(["evaluate", str(folder / "h4"), "--metrics", "pit,c2st"]) == 0
+    shutil.copy(folder / "h4" / "evaluation.json", folder / "stopped")
+    (folder / "h8" / "evaluation.json").write_text("{")
     return folder
 
 
@@ -82,6 +89,56 @@ def test_the_table_has_the_figures_of_the_runs_the_best_first(folder: Path, page
     assert rows[0][3] == "–"
 
 
+def test_evaluated_metrics_are_means_over_seeds(folder: Path, page: Page) -> None:
+    values = json.loads((folder / "h4" / "evaluation.json").read_text())["evaluations"][0]["values"]
+    pits = [each["value"] for each in values if (each["metric"], each["stage"]) == ("pit", "student")]
+    assert len(pits) == 3
+    cells = next(row for row in page.rows if row[:1] == ["PIT of latents"])
+    column = next(row for row in page.rows if row[0] == "" and "h4" in row).index("h4")
+    interval = stats.t.interval(0.95, 2, np.mean(pits), stats.sem(pits))
+    assert cells[column] == f"{np.mean(pits):.4f} ± {(interval[1] - interval[0]) / 2:.4f}"
+    assert cells[3 - column] == "–", "h8 has no readable evaluation"
+    single = Page(report_html(open_run(folder / "h4")))
+    found = next(row for row in single.rows if row[:1] == ["PIT of latents"])
+    assert found[2] == cells[column]
+    teacher = next(each for each in values if (each["metric"], each["stage"]) == ("pit", "teacher"))
+    assert found[1] == f"{teacher['value']:.4f} ({teacher['low']:.4f} … {teacher['high']:.4f})"
+    assert found[-1] == str(teacher["count"])
+
+
+def test_a_sweep_says_what_it_varied_and_how_to_repeat_it(folder: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    sweep = {"grid": {"student.hidden": [4, 8]}, "list": [{"data.path": str(secret / "more.csv")}]}
+    data = {"kind": "table", "path": str(secret / "values.csv")}
+    table = moons(data=data, name="x", description="How wide?").model_dump()
+    runs = shutil.copytree(folder, tmp_path / "my sweep", ignore=shutil.ignore_patterns("*.safetensors"))
+    SweepConfig.from_dict(table | {"sweep": sweep}).save(runs / "sweep.toml")
+    html = runs_report_html(read_group([runs]))
+    page = Page(html)
+    question = "The sweep has 3 runs: every combination of these values and 1 listed choice of values."
+    assert question in page.text
+    assert ["student.hidden", "4, 8"] in page.rows
+    assert ["data.path (listed)", "more.csv"] in page.rows
+    assert "nfkd sweep sweep.toml --out 'my sweep'" in page.text
+    assert str(secret) not in html
+    settings = page.text[page.text.rindex('name = "x"') : page.text.index("What the words mean")]
+    (tmp_path / "again.toml").write_text(settings)
+    again = SweepConfig.open(tmp_path / "again.toml")
+    assert again.sweep.grid == {"student.hidden": [4, 8]}
+    assert Path(again.data.model_dump()["path"]) == tmp_path / "values.csv"
+
+
+def test_a_search_says_its_space(folder: Path, tmp_path: Path) -> None:
+    space = {"student.hidden": {"low": 4, "high": 64, "log": True}, "student.kind": {"choices": ["glow1d", "nsf"]}}
+    sweep = {"search": {"runs": 12, "hours": 1.5, "space": space}, "metric": "samples_per_second"}
+    shutil.copytree(folder / "h4", tmp_path / "h4")
+    SweepConfig.from_dict(moons().model_dump() | {"sweep": sweep}).save(tmp_path / "sweep.toml")
+    page = Page(runs_report_html(read_group([tmp_path])))
+    assert "chose values of these fields by the speed of sampling, for 12 runs or 1.5 hours." in page.text
+    assert ["student.hidden", "4 to 64, logarithmic"] in page.rows
+    assert ["student.kind", "glow1d, nsf"] in page.rows
+
+
 def test_only_what_differs_is_named(page: Page) -> None:
     assert ["student.hidden", "4, 8"] in page.rows
     assert page.text.count("Which width?") >= 1
@@ -92,6 +149,8 @@ def test_runs_that_are_left_out_are_named_with_the_reason(page: Page) -> None:
     notes = page.text[page.text.index("Not in the comparison") : page.text.index("What was varied")]
     assert "damaged: The run cannot be read: damaged/seed-1/run.h5" in notes
     assert "stopped: It was stopped after 40 %." in notes
+    assert "h8: Only its evaluated metrics are left out: h8/evaluation.json is damaged" in notes
+    assert "sweep.toml: The sweep's file cannot be read: " in notes
     assert not [row for row in page.rows if row and re.search(r"damaged|stopped", row[0])]
 
 
@@ -170,7 +229,7 @@ def test_a_clear_difference_is_claimed() -> None:
     worse = {seed: value + 1 for seed, value in BEST.items()}
     text = claim(("far", worse), ("near", {1: 2.1, 2: 2.0, 3: 2.06}))
     assert text.startswith("best has the best mean test likelihood: 2.0500 ± 0.1242 nats (mean of 3 seeds)")
-    assert "it is better than far, it is not distinguishable from near." in text
+    assert "it is better than far, and it is not distinguishable from near." in text
 
 
 def test_nothing_is_claimed_below_three_common_seeds() -> None:
@@ -178,7 +237,7 @@ def test_nothing_is_claimed_below_three_common_seeds() -> None:
     assert "is not decided: that takes 3 common seeds" in text
     assert "better than" not in text
     text = claim(("far", {1: 9.0, 2: 9.1}), ("worse", {1: 9.0, 2: 9.1, 3: 9.05}))
-    assert "it is better than worse, far has fewer than 3 common seeds." in text
+    assert "it is better than worse, and far has fewer than 3 common seeds." in text
 
 
 def test_a_run_that_wins_on_the_common_seeds_is_named() -> None:

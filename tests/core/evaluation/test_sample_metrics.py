@@ -93,23 +93,33 @@ def test_the_sliced_distance_of_samples_of_the_same_distribution_is_not_called_d
     assert inside >= 4
 
 
+def relative_width(estimates: list[Estimate], quantile: float) -> float:
+    """Return the mean half width, relative to that of an interval with the true standard deviation."""
+    halves = [(each.high - each.low) / 2 for each in estimates]
+    return float(np.mean(halves) / (quantile * np.std([each.value for each in estimates], ddof=1)))
+
+
 def test_a_classifier_does_not_tell_apart_two_sets_of_one_distribution() -> None:
-    inside = 0
-    for seed in range(8):
-        real, samples, _ = sets(200 + seed, count=50)
-        found = sample_estimates(Compared(real), Compared(samples), ["c2st"])["c2st"]
-        inside += found.low <= 0.5 <= found.high
-    assert inside >= 7  # 95 % of 8
+    found: list[Estimate] = []
+    for seed in range(20):
+        real, samples, _ = map(Compared, sets(200 + seed, count=50))
+        found.append(sample_estimates(real, samples, ["c2st"])["c2st"])
+    assert sum(each.low <= 0.5 <= each.high for each in found) >= 17  # of 20; 16 or fewer: 1.6 % at 95 %
+    assert 0.65 <= relative_width(found, 1.96) <= 1.6, "a wider interval would cover more, and say nothing"
 
 
-def test_the_intervals_cover_the_mean_over_many_sets() -> None:
+@pytest.mark.parametrize("shift", [0.0, 0.4])
+def test_the_intervals_cover_the_mean_over_many_sets_and_are_not_too_wide(shift: float) -> None:
     found: list[dict[str, Estimate]] = []
     for seed in range(40):
-        real, samples, _ = map(Compared, sets(300 + seed, shift=0.4))
-        found.append(sample_estimates(real, samples, PAIRED))
-    for name in PAIRED:
+        real, samples, _ = (Compared(each, each) for each in sets(300 + seed, shift=shift))
+        found.append(sample_estimates(real, samples, (*PAIRED, "fd")))
+    for name in (*PAIRED, "fd"):
         mean = np.mean([each[name].value for each in found])
         assert np.mean([each[name].low <= mean <= each[name].high for each in found]) >= 0.85, name
+        if (name, shift) != ("fd", 0.0):  # cut off at zero
+            width = relative_width([each[name] for each in found], float(stats.t.ppf(0.975, 19)))
+            assert 0.7 <= width <= 2.3, (name, width)
 
 
 def test_too_few_or_broken_samples_have_no_values() -> None:

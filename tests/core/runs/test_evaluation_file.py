@@ -54,23 +54,27 @@ def test_the_same_metric_flow_seed_and_data_is_replaced_and_the_rest_stays(tmp_p
     assert astuple(other.values[0]) == astuple(value("sw", 5))
 
 
-def test_columns_are_means_over_the_seeds_on_the_runs_own_test_data(tmp_path: Path) -> None:
+def test_columns_are_those_of_each_seed_on_the_runs_own_test_data(tmp_path: Path) -> None:
     values = [
         value("sw", 1),
         value("sw", 4, seed=2),
+        value("mmd", math.nan, seed=2),
         value("sw", 9, stage="assistant-1"),
         value("fidelity_per_second", 100),
         value("fidelity_per_second", 30, stage="baseline"),
     ]
     evaluations = [Evaluation(data="pinwheel", values=[value("mmd", 3)]), Evaluation(data="test", values=values)]
     assert evaluation_columns(evaluations) == {
-        "student_sw": 2.5,
-        "assistant_1_sw": 9,
-        "student_fidelity_per_second": 100,
-        "fidelity_per_second": 100,
-        "baseline_fidelity_per_second": 30,
+        1: {
+            "student_sw": 1,
+            "assistant_1_sw": 9,
+            "student_fidelity_per_second": 100,
+            "fidelity_per_second": 100,
+            "baseline_fidelity_per_second": 30,
+        },
+        2: {"student_sw": 4},
     }
-    assert len(own_test_values(evaluations)) == 5
+    assert len(own_test_values(evaluations)) == 6
     assert evaluation_columns(read_evaluations(tmp_path)) == {}
 
 

@@ -157,3 +157,23 @@ def test_figures_folders_and_labels_can_be_listed_and_filtered(
     assert listed('student_fd < 1e9 and tags ~ "PAPER" and folder == "deep"') == [expected]
     assert listed('tags ~ "thesis"') == []
     (trained / "labels.json").unlink()
+
+
+def test_evaluated_metrics_replace_the_figures_of_the_end_also_of_a_shared_teacher(
+    trained: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    before = read_facts(str(run))
+    values = {("teacher", 4): 0.5, ("student", 4): 0.25, ("student", 5): 0.75}
+    metrics = [
+        {"metric": "sw", "stage": stage, "seed": seed, "value": value, "low": 0, "high": 1, "count": 9, "reference": 0}
+        for (stage, seed), value in values.items()
+    ]
+    content = {"evaluations": [{"data": "test", "values": metrics}, {"data": "other", "values": metrics[:1]}]}
+    (run / "evaluation.json").write_text(json.dumps(content))
+    after = read_facts(str(run))
+    assert [seed.values["student_sw"] for seed in after.seeds] == [0.25, 0.75]
+    assert [seed.values["teacher_sw"] for seed in after.seeds] == [0.5, 0.5]
+    assert (after.means["student_sw"], after.means["teacher_sw"]) == (0.5, 0.5)
+    same = set(before.means) - {"student_sw", "teacher_sw"}
+    assert {name: after.means[name] for name in same} == {name: before.means[name] for name in same}

@@ -25,6 +25,7 @@ def test_a_sweep_prints_its_size_each_run_and_a_sorted_table(tmp_path: Path, cap
     lines = printed.out.splitlines()
     assert lines[0].startswith("3 runs with 1 teacher. Expected time: about ")
     assert "Disk space: about" in lines[0]
+    assert lines[4].split()[-3:] == ["NLL,", "nats", "seconds"]
     assert [line.partition("]")[0] for line in lines[1:4]] == ["[1/3", "[2/3", "[3/3"]
     found = [float(line.split()[-2]) for line in lines[5:7]]
     assert found == sorted(found)
@@ -35,7 +36,7 @@ def test_a_sweep_prints_its_size_each_run_and_a_sorted_table(tmp_path: Path, cap
     assert f"{tmp_path / 'sweep' / 'failed'}" in printed.err
     assert "--retry" in printed.err
     assert main(["sweep", file, "--out", str(tmp_path / "sweep")]) == 1
-    assert capsys.readouterr().out.startswith("0 runs left (2 done, 1 failed)")
+    assert capsys.readouterr().out.startswith("0 runs left (2 done, 1 failed).\n")
 
 
 def test_a_dry_run_lists_the_runs_and_writes_nothing(tmp_path: Path, capsys: Shell) -> None:
@@ -87,7 +88,7 @@ def test_ctrl_c_stops_with_a_checkpoint_and_the_same_command_continues(tmp_path:
     [
         ('[sweep.grid]\n"student.hiden" = [8]', "the nearest is student.hidden"),
         ('[sweep.grid]\n"student.hidden" = []', "is an empty list"),
-        ("", "sweep: is required"),
+        ("", "sweep: is missing: name the runs in [sweep.grid]"),
     ],
 )
 def test_a_bad_file_is_refused_before_anything_is_written(
@@ -99,6 +100,15 @@ def test_a_bad_file_is_refused_before_anything_is_written(
     assert expected in error
     assert "Traceback" not in error
     assert not (tmp_path / "sweep").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path, capsys: Shell) -> None:
+    (tmp_path / "taken").write_text("")
+    file = saved(sweep_of(GRID), tmp_path)
+    assert main(["sweep", file, "--out", str(tmp_path / "taken" / "sweep")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"nfkd: The sweep cannot be written: {tmp_path / 'taken' / 'sweep'}: Not a directory.")
+    assert error.count("\n") == 1
 
 
 def test_the_expected_size_is_about_that_on_the_disk(tmp_path: Path) -> None:
@@ -119,3 +129,18 @@ def test_a_shared_teacher_counts_once_in_the_expected_time(tmp_path: Path) -> No
     own = sweep_of({"grid": {"seeds.first": [1, 2, 3, 4]}}, training=training)
     times = [estimate_sweep(Sweep(config, tmp_path / "sweep")).seconds for config in (shared, own)]
     assert times[1] > 2 * times[0]
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "a/b", ".."])
+def test_a_state_with_a_name_that_leaves_the_folder_is_refused(name: str, tmp_path: Path, capsys: Shell) -> None:
+    config = sweep_of({"grid": {"student.hidden": [4, 6]}})
+    file, folder = saved(config, tmp_path), tmp_path / "sweep"
+    Sweep(config, folder).begin()
+    state = json.loads((folder / "sweep.json").read_text())
+    state["runs"][1]["name"] = name
+    (folder / "sweep.json").write_text(json.dumps(state))
+    assert main(["sweep", file, "--out", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert f"sweep.json: the name {name} of a run may not" in error
+    assert error.count("\n") == 1
+    assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == ["sweep.json", "sweep.toml"]

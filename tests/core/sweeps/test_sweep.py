@@ -119,7 +119,9 @@ def test_a_run_that_fails_is_moved_apart_and_named(tmp_path: Path) -> None:
     good, bad = sweep.runs
     assert (good.state, bad.state) == ("finished", "failed")
     assert "student" in bad.cause
-    assert [row.name for row in list_runs(tmp_path / "sweep")[0]] == [good.name]
+    found = {row.name: (Path(row.run).parent, row.state) for row in list_runs(tmp_path / "sweep")[0]}
+    folder = tmp_path / "sweep"
+    assert found == {good.name: (folder, "finished"), bad.name: (folder / "failed", "failed")}
     (row,) = list_runs(tmp_path / "sweep" / "failed")[0]
     assert (row.name, row.state) == (bad.name, "failed")
 

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSlider
 from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
 from nfkd.protocol.times import EstimateTime, StageTime, TimeEstimate
-from nfkd_gui.numbers import format_span
+from nfkd.text import format_span
 from nfkd_gui.theme import role_colour
 from nfkd_gui.window.main_window import MainWindow
 
