@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
+import scipy
 
 _PROJECTIONS = 512
 _QUANTILES = 1000
@@ -24,9 +24,10 @@ def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
     """
     mean = real.mean(axis=0) - generated.mean(axis=0)
     first, second = (np.atleast_2d(np.cov(values, rowvar=False)) for values in (real, generated))
-    values, vectors = linalg.eigh(first)
+    values, vectors = scipy.linalg.eigh(first)
     root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    eigenvalues = linalg.eigvalsh(root @ second @ root)  # tr (Σ₁ Σ₂)^½ = tr (Σ₁^½ Σ₂ Σ₁^½)^½, of a symmetric matrix
+    # tr (Σ₁ Σ₂)^½ = tr (Σ₁^½ Σ₂ Σ₁^½)^½, of a symmetric matrix
+    eigenvalues = scipy.linalg.eigvalsh(root @ second @ root)
     cross = np.sqrt(np.maximum(eigenvalues, 0)).sum()
     return max(0.0, float(mean @ mean + np.trace(first) + np.trace(second) - 2 * cross))
 
