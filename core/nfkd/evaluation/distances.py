@@ -58,17 +58,21 @@ def random_directions(size: int, rng: np.random.Generator, projections: int = _P
 
 def projected_wasserstein(real: np.ndarray, generated: np.ndarray) -> float:
     """Return the mean 1-Wasserstein distance of the rows of (P, N) and (P, M): `sliced_wasserstein` of projections."""
-    first, second = (_quantiles(values) for values in (real, generated))
-    return float(np.abs(first - second).mean())
+    difference = _quantiles(real)
+    difference -= _quantiles(generated)
+    return float(np.abs(difference, out=difference).mean())
 
 
 def _quantiles(rows: np.ndarray) -> np.ndarray:
-    """Return the quantiles of each row at the middles of 1,000 equal steps, (rows, 1,000), as `np.quantile` does."""
-    rows = np.sort(rows, axis=1)
-    position = (np.arange(_QUANTILES) + 0.5) / _QUANTILES * (rows.shape[1] - 1)
+    """Return the quantiles of each row at the middles of 1,000 equal steps, (1,000, rows), as `np.quantile` does."""
+    ordered = np.ascontiguousarray(np.sort(rows, axis=1).T)
+    position = (np.arange(_QUANTILES) + 0.5) / _QUANTILES * (len(ordered) - 1)
     index = position.astype(int)
-    below, above = rows[:, index], rows[:, np.minimum(index + 1, rows.shape[1] - 1)]
-    return below + (position - index) * (above - below)
+    below, values = ordered[index], ordered[np.minimum(index + 1, len(ordered) - 1)]
+    values -= below
+    values *= (position - index)[:, None]
+    values += below
+    return values
 
 
 def mmd(real: np.ndarray, generated: np.ndarray) -> float:

@@ -67,16 +67,19 @@ def c2st_error(
 def _scores(real: np.ndarray, generated: np.ndarray, division: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels and the scores of all examples and samples; empty where they cannot be computed."""
     from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import StratifiedKFold
 
     real, generated = (values[:C2ST_MAX].reshape(len(values[:C2ST_MAX]), -1) for values in (real, generated))
     if min(len(real), len(generated)) < 2 * _FOLDS or not np.isfinite(generated).all():
         return np.empty(0), np.empty(0)
     features = np.concatenate([real, generated])
     labels = np.repeat([0, 1], [len(real), len(generated)])
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=division)
-    classifier = HistGradientBoostingClassifier(max_iter=_ROUNDS, random_state=0)
-    return labels, np.asarray(cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba"))[:, 1]
+    scores = np.empty(len(labels))
+    for fitted, scored in StratifiedKFold(_FOLDS, shuffle=True, random_state=division).split(features, labels):
+        classifier = HistGradientBoostingClassifier(max_iter=_ROUNDS, random_state=0)
+        classifier.fit(features[fitted], labels[fitted])
+        scores[scored] = classifier.predict_proba(features[scored])[:, 1]
+    return labels, scores
 
 
 def _delong(positive: np.ndarray, negative: np.ndarray) -> float:
