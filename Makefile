@@ -5,6 +5,8 @@
 PYTHON ?= .venv/bin/python
 PYTEST_ARGS ?=
 TORTURE_ARGS ?=
+# Where this is set, every process would compile the program again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20

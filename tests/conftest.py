@@ -59,6 +59,17 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("nfkd")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Import all tests without garbage collection, and never search what they imported: a million objects live on."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start an X server if any test opens windows, so that they need no screen."""
     if not sys.platform.startswith("linux") or "QT_QPA_PLATFORM" in os.environ:
@@ -112,15 +123,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _no_older_qt_objects() -> None:
     """Before each module, collect the Qt objects of earlier modules in this thread, then freeze all other objects.
 
-    A thread of a later test could collect them otherwise, and Qt would crash. Frozen objects make the search for Qt
-    objects after each test short.
+    A thread of a later test could collect them otherwise, and Qt would crash. Frozen objects are never searched again,
+    which makes this and the search for Qt objects after each test short.
     """
     core = sys.modules.get("PySide6.QtCore")
     if core is None or core.QCoreApplication.instance() is None:
         return
     for name in ("last_value", "last_exc", "last_traceback"):
         setattr(sys, name, None)  # of a failed test, whose frames have its widgets
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
 

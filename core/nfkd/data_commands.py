@@ -25,7 +25,6 @@ from nfkd.data.preview import preview_dataset, suggest_settings
 from nfkd.data.sources import SOURCES
 from nfkd.planning.describe import describe
 from nfkd.protocol.data import ColumnStatistics, DataPreview
-from nfkd.runs.figures import export_preview
 from nfkd.terminal import say, terminal
 from nfkd.text import plain
 
@@ -129,6 +128,8 @@ def _show(config: DataConfig, picture: str | None) -> None:
     for line in _notes(preview):
         say(plain(line))
     if target is not None:
+        from nfkd.runs.figures import export_preview  # loads matplotlib
+
         say(plain(str(export_preview(preview, target))))
 
 

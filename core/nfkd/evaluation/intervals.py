@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from nfkd.evaluation.metrics import CONFIDENCE
 
 GROUPS = 20
 """Groups of examples that the jackknife leaves out in turn."""
-_NORMAL = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+_NORMAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 _NAN = float("nan")
 Statistic = Callable[..., Sequence[float]]
 
@@ -93,8 +94,8 @@ def quantile_estimate(values: np.ndarray, level: float) -> Estimate:
     values = np.sort(np.asarray(values, np.float64))
     count = len(values)
     tail = (1 - CONFIDENCE) / 2
-    low = int(stats.binom.ppf(tail, count, level)) - 1  # P(fewer values below the quantile) ≤ tail
-    high = int(stats.binom.isf(tail, count, level))
+    low = int(scipy.stats.binom.ppf(tail, count, level)) - 1  # P(fewer values below the quantile) ≤ tail
+    high = int(scipy.stats.binom.isf(tail, count, level))
     first, last = (float(values[end]) if 0 <= end < count else _NAN for end in (low, high))
     return Estimate(float(np.quantile(values, level, method="higher")), first, last, count)
 
@@ -143,7 +144,7 @@ def jackknife(
     parts = [np.array_split(rng.permutation(size), groups) for size in sizes]
     without = np.array([_without(statistic, everything, [part[k] for part in parts], on_group) for k in range(groups)])
     errors = np.sqrt((groups - 1) / groups * np.square(without - without.mean(axis=0)).sum(axis=0))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1)) * errors
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1)) * errors
     return [
         Estimate(float(value), float(max(least, value - width)), float(min(most, value + width)), count)
         for value, width, (least, most) in zip(values, half, ranges, strict=True)

@@ -6,8 +6,8 @@ import copy
 import math
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 
 from nfkd.data import Batch
 from nfkd.evaluation.evaluated_flows import Material
@@ -52,8 +52,8 @@ def calibration(noise: np.ndarray, material: Material | None = None) -> dict[str
     count, size = noise.shape
     if not np.isfinite(noise).all():
         return dict.fromkeys(("pit", "chi2"), Estimate(math.nan, math.nan, math.nan, count))
-    uniform = stats.norm.cdf(noise.ravel())
-    squares = stats.chi2.cdf(np.square(noise).sum(axis=1), size)
+    uniform = scipy.stats.norm.cdf(noise.ravel())
+    squares = scipy.stats.chi2.cdf(np.square(noise).sum(axis=1), size)
     # Sorted once: what remains without some examples is sorted, too.
     orders = [np.argsort(values) for values in (uniform, squares)]
     values = [uniform[orders[0]], squares[orders[1]]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 
 from nfkd.data import Batch, Dataset, DataSplit
 from nfkd.data.units import evaluation_noise
@@ -49,5 +49,5 @@ def bootstrap_half_width(values: np.ndarray) -> float:
     if len(values) < 2 or not np.isfinite(values).all() or np.ptp(values) == 0:
         return 0.0
     rng = np.random.default_rng(0)
-    result = stats.bootstrap((values,), np.mean, n_resamples=999, method="percentile", rng=rng, batch=100)
+    result = scipy.stats.bootstrap((values,), np.mean, n_resamples=999, method="percentile", rng=rng, batch=100)
     return float(result.confidence_interval.high - result.confidence_interval.low) / 2

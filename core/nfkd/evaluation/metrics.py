@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from nfkd.protocol.gap import Gap, gap_of
 from nfkd.text import format_number
@@ -120,4 +120,5 @@ def half_width(values: list[float]) -> float:
     """Return half the width of the 95 % Student-t interval of the mean; 0 for a single value."""
     if len(values) < 2:
         return 0.0
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    quantile = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+    return float(quantile * np.std(values, ddof=1) / math.sqrt(len(values)))

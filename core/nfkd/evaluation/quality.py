@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+import scipy
 
 _FOLDS = 3
 _ROUNDS = 40
@@ -32,6 +29,8 @@ def c2st(real: np.ndarray, generated: np.ndarray) -> float:
         0.5 where the classifier cannot tell them apart, 1 where it always can; NaN for samples that are not finite
         or too few.
     """
+    from sklearn.metrics import roc_auc_score
+
     labels, scores = _scores(real, generated)
     return float(roc_auc_score(labels, scores)) if len(labels) else float("nan")
 
@@ -52,6 +51,8 @@ def c2st_error(
     check
         Called before each division; may raise.
     """
+    from sklearn.metrics import roc_auc_score
+
     areas, variances = list[float](), list[float]()
     for division in range(_DIVISIONS):
         check()
@@ -65,20 +66,27 @@ def c2st_error(
 
 def _scores(real: np.ndarray, generated: np.ndarray, division: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels and the scores of all examples and samples; empty where they cannot be computed."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import StratifiedKFold
+
     real, generated = (values[:C2ST_MAX].reshape(len(values[:C2ST_MAX]), -1) for values in (real, generated))
     if min(len(real), len(generated)) < 2 * _FOLDS or not np.isfinite(generated).all():
         return np.empty(0), np.empty(0)
     features = np.concatenate([real, generated])
     labels = np.repeat([0, 1], [len(real), len(generated)])
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=division)
-    classifier = HistGradientBoostingClassifier(max_iter=_ROUNDS, random_state=0)
-    return labels, np.asarray(cross_val_predict(classifier, features, labels, cv=folds, method="predict_proba"))[:, 1]
+    scores = np.empty(len(labels))
+    for fitted, scored in StratifiedKFold(_FOLDS, shuffle=True, random_state=division).split(features, labels):
+        classifier = HistGradientBoostingClassifier(max_iter=_ROUNDS, random_state=0)
+        classifier.fit(features[fitted], labels[fitted])
+        scores[scored] = classifier.predict_proba(features[scored])[:, 1]
+    return labels, scores
 
 
 def _delong(positive: np.ndarray, negative: np.ndarray) -> float:
     """Return the variance of the area under the curve of scores, by the midranks of each within all."""
     count, other = len(positive), len(negative)
-    ranks = stats.rankdata(np.concatenate([positive, negative]))
-    above = (ranks[:count] - stats.rankdata(positive)) / other  # share of the negative scores below each positive one
-    below = 1 - (ranks[count:] - stats.rankdata(negative)) / count
+    rank = scipy.stats.rankdata
+    ranks = rank(np.concatenate([positive, negative]))
+    above = (ranks[:count] - rank(positive)) / other  # share of the negative scores below each positive one
+    below = 1 - (ranks[count:] - rank(negative)) / count
     return float(above.var(ddof=1) / count + below.var(ddof=1) / other)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from msgspec.structs import replace
-from scipy import stats
 
 from nfkd.evaluation.advice import advice_of
 from nfkd.evaluation.metrics import CONFIDENCE, METRICS, MIN_SEEDS, Metric, metric_gap
@@ -234,7 +234,7 @@ class _Gain:
         if len(seeds) < 2:
             return cls(seeds, dropped, values, mean, math.nan, math.nan)
         # Centred, because SciPy warns where all values are equal.
-        interval = stats.ttest_1samp(values - mean, 0).confidence_interval(CONFIDENCE)
+        interval = scipy.stats.ttest_1samp(values - mean, 0).confidence_interval(CONFIDENCE)
         return cls(seeds, dropped, values, mean, mean + float(interval.low), mean + float(interval.high))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 
 from nfkd.config.datasets import parse_data_toml
 from nfkd.data import Batch, load_dataset
@@ -73,7 +73,7 @@ def likelihood(
         log_prob=log_prob,
         test_indices=opened.data.subset("test").indices[:count],
         latents=latents,
-        quantiles=stats.norm.ppf(_levels()),
+        quantiles=scipy.stats.norm.ppf(_levels()),
         extremes={role: _extremes(opened, values["test"], count) for role, values in log_prob.items()},
         unit=opened.dataset.unit,
         nll_scale=offset - float(opened.dataset.nll(torch.ones(1, dtype=torch.float64))[0]),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import stats
 
 from nfkd.data import Dataset
 from nfkd.evaluation.quality import c2st
@@ -116,7 +116,7 @@ def _ks(data: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
     rows = rows[np.isfinite(rows)]
     if not len(rows):
         return float("nan"), float("nan")
-    result: Any = stats.ks_2samp(data, rows, method="asymp")
+    result: Any = scipy.stats.ks_2samp(data, rows, method="asymp")
     return float(result.statistic), float(result.pvalue)
 
 

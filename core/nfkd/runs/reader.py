@@ -311,5 +311,5 @@ def stage_ended(run: Path, config: ExperimentConfig, seed: int, stage: Role) -> 
         When the seed's file is missing or damaged.
     """
     path = seed_directory(run, config, seed) / RUN_FILE
-    with open_file(path) as file:
+    with open_file(path, [f"summary/{stage}"]) as file:
         return schema.read_summary(file, stage, seed, "") is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -202,12 +201,11 @@ def step() -> tuple[Flow, Flow, Batch]:
 
 
 @pytest.fixture(scope="module")
-def likelihood_bytes(step: tuple[Flow, Flow, Batch]) -> Iterator[int]:
+def likelihood_bytes(step: tuple[Flow, Flow, Batch]) -> int:
     """Return what autograd keeps for the likelihood alone; older objects are hidden from the garbage collector."""
     gc.collect()
     gc.freeze()
-    yield kept_bytes(config({"nll": 1}), *step)
-    gc.unfreeze()
+    return kept_bytes(config({"nll": 1}), *step)
 
 
 @pytest.mark.parametrize("name", ["lkd", "density", "skd", "forward_kl", "jacobian", "score", "noisy_reverse"])

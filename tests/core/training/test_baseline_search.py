@@ -25,7 +25,9 @@ from nfkd.training.loop import Trainer
 from tests.core.tiny import moons
 from tests.core.training.runs import TrainedRun, assert_same, progress_at_every_step, stop_run
 
-TRAINING: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 0.05, "teacher_steps": 6, "student_steps": 25}
+STEPS = 10
+"""Steps of a trial; the search makes three."""
+TRAINING: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 0.05, "teacher_steps": 6, "student_steps": STEPS}
 SEARCH = moons(training=TRAINING | {"weight_decay": 1.0, "baseline_search": True}, seeds={"count": 2})
 
 
@@ -99,19 +101,19 @@ def test_the_progress_counts_the_search(searched: TrainedRun) -> None:
     fractions = [event.fraction for event in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1.0)
-    assert [(event.search, event.step, event.steps) for event in seen[:75]] == [
-        (True, step, 75) for step in range(1, 76)
+    assert [(event.search, event.step, event.steps) for event in seen[: 3 * STEPS]] == [
+        (True, step, 3 * STEPS) for step in range(1, 3 * STEPS + 1)
     ]
-    assert seen[75].stage == "teacher"
-    assert not any(event.search for event in seen[75:])
-    assert 0 < fractions[74] < fractions[75]
+    assert seen[3 * STEPS].stage == "teacher"
+    assert not any(event.search for event in seen[3 * STEPS :])
+    assert 0 < fractions[3 * STEPS - 1] < fractions[3 * STEPS]
 
 
-@pytest.mark.parametrize("step", [10, 30, 75])
+@pytest.mark.parametrize("step", [4, 12, 3 * STEPS])
 def test_a_run_that_is_stopped_in_its_search_is_resumed_exactly(step: int, searched: TrainedRun, tmp_path) -> None:
     run = tmp_path / "stopped"
     stop_run(run, SEARCH, "baseline", step)
-    assert len(trials(run)) == step // 25 if step >= 25 else not (run / "baseline_search.json").exists()
+    assert len(trials(run)) == step // STEPS if step >= STEPS else not (run / "baseline_search.json").exists()
     nfkd.run(SEARCH, run, resume=True)
     assert_same(run, searched.record.path, SEARCH)
 
@@ -131,11 +133,11 @@ def end_search(run: Path, step: int) -> None:
         assert execute_run(prepare(SEARCH, run), SEARCH, watch, control) == "stopped"
 
 
-@pytest.mark.parametrize("step", [2, 27])
+@pytest.mark.parametrize("step", [2, 11])
 def test_a_search_that_the_user_ends_keeps_the_weight_decay_also_when_resumed(step: int, tmp_path: Path) -> None:
     end_search(tmp_path / "ended", step)
     record = nfkd.run(SEARCH, tmp_path / "ended", resume=True)
-    assert len(trials(record.path)) == step // 25  # only whole trials are kept
+    assert len(trials(record.path)) == step // STEPS  # only whole trials are kept
     log = [line for line in read_log(record.path) if line.level == "warning" and "was ended early" in line.text]
     assert log
     assert log[0].text.endswith("use training.weight_decay, 1")
@@ -158,7 +160,7 @@ def test_a_search_in_which_every_trial_diverges_keeps_the_weight_decay(tmp_path:
 
 def test_trials_of_other_data_are_repeated(searched: TrainedRun, tmp_path: Path) -> None:
     run = tmp_path / "stopped"
-    stop_run(run, SEARCH, "baseline", 30)
+    stop_run(run, SEARCH, "baseline", 12)
     path = run / "baseline_search.json"
     other = {"data": "0" * 64, "trials": [{"weight_decay": 0.5, "validation": -100.0}]}
     path.write_text(json.dumps(other))
@@ -186,7 +188,7 @@ def test_a_trial_that_diverges_is_not_chosen(searched: TrainedRun, tmp_path: Pat
 
 
 def test_a_damaged_file_of_the_search_is_refused_and_left(tmp_path: Path) -> None:
-    stop_run(tmp_path / "run", SEARCH, "baseline", 30)
+    stop_run(tmp_path / "run", SEARCH, "baseline", 12)
     (tmp_path / "run" / "baseline_search.json").write_text("[{")
     with pytest.raises(RunError, match="search for the weight decay cannot be read"):
         nfkd.run(SEARCH, tmp_path / "run", resume=True)

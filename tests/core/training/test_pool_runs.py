@@ -228,10 +228,20 @@ def test_a_killed_run_with_a_pool_is_resumed_exactly(config, points: list[KillPo
         assert_same(run, whole, config)
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped in its student's stage, to be copied."""
+    run = tmp_path_factory.mktemp("stopped") / "run"
+    stop_run(run, pooled(training={"baseline": False}), "student", 5)
+    return run
+
+
 @pytest.mark.parametrize("what", ["kept", "missing", "damaged", "of another seed"])
-def test_a_stopped_run_keeps_its_pool_or_draws_it_again(what: str, trained: Trained, tmp_path: Path) -> None:
+def test_a_stopped_run_keeps_its_pool_or_draws_it_again(
+    what: str, stopped: Path, trained: Trained, tmp_path: Path
+) -> None:
     config, run = pooled(training={"baseline": False}), tmp_path / "run"
-    stop_run(run, config, "student", 5)
+    shutil.copytree(stopped, run)
     path = run / "pool.safetensors"
     first = load_file(path)["x"]
     if what == "missing":
