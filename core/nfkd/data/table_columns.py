@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from nfkd.config import ConfigProblem
 from nfkd.config.tables import TableConfig
 from nfkd.data.columns import Column, Table, suggest_columns
-from nfkd.data.dataset import DataError
+from nfkd.data.dataset import DataError, UnusedColumn
 from nfkd.data.files import list_names
 from nfkd.data.table_parts import PartTable
 
@@ -28,7 +28,7 @@ class Chosen:
     part
         The column that names the part of each row; -1 without one.
     unused
-        Name of each other column, and why it is not used.
+        Each other column, and why it is not used.
     """
 
     targets: tuple[int, ...]
@@ -36,7 +36,7 @@ class Chosen:
     weight: tuple[int, ...]
     names: tuple[str, ...]
     part: int = -1
-    unused: tuple[tuple[str, str], ...] = ()
+    unused: tuple[UnusedColumn, ...] = ()
 
     @property
     def all(self) -> tuple[int, ...]:
@@ -121,7 +121,11 @@ def choose(config: TableConfig, table: Table, name: str) -> Chosen:
     if problems:
         raise DataError(problems)
     names = tuple(table.columns[index].name for index in targets + context + weight)
-    unused = tuple((column.name, _reason(column)) for index, column in enumerate(table.columns) if index not in owner)
+    unused = tuple(
+        UnusedColumn(column.name, _reason(column), usable=not column.problem)
+        for index, column in enumerate(table.columns)
+        if index not in owner
+    )
     return Chosen(targets, context, weight, names, part[0] if part else -1, unused)
 
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from nfkd.config.tables import TableConfig
 from nfkd.data.columns import MOST_COLUMNS, Table, frame_table, polars_errors
+from nfkd.data.dataset import reported_as
 from nfkd.data.dialect import Dialect, detect
 from nfkd.data.files import ConfigPath, refuse_large
 from nfkd.data.numbers import MISSING, allowed_styles
@@ -43,11 +44,12 @@ def read_text(file: ConfigPath, config: TableConfig) -> Table:
         head = _head(stream)
         whole = not stream.read(1)
     dialect = detect(file, head, config, inner_suffix(file), whole=whole)
-    if len(dialect.names) > MOST_COLUMNS:
-        file.refuse(f"has more than {MOST_COLUMNS:,} columns: give a file with fewer")
-    refuse_large(file, _size(content, dialect), _AS_NPY)
-    content = _as_utf8(content, dialect, head)
-    frame = _read(file, content, dialect, config)
+    with reported_as(", ".join(dialect.parts)):
+        if len(dialect.names) > MOST_COLUMNS:
+            file.refuse(f"has more than {MOST_COLUMNS:,} columns: give a file with fewer")
+        refuse_large(file, _size(content, dialect), _AS_NPY)
+        content = _as_utf8(content, dialect, head)
+        frame = _read(file, content, dialect, config)
     names = [name if dialect.named else str(index) for index, name in enumerate(dialect.names)]
     separator = dialect.separator if len(dialect.names) > 1 else ""
     return frame_table(names, frame, config, separator=separator, parts=dialect.parts)

@@ -11,7 +11,7 @@ import numpy as np
 from nfkd.config import ConfigProblem
 from nfkd.config.tables import TableConfig
 from nfkd.data.columns import Table
-from nfkd.data.dataset import DataError, DataSplit
+from nfkd.data.dataset import DataError, DataSplit, reported_as
 from nfkd.data.examples import Examples, apply
 from nfkd.data.files import ConfigPath, expanded, named_file
 from nfkd.data.images import FEWEST
@@ -57,6 +57,10 @@ class AnyTable(Source[TableConfig]):
         """
         file = _file(config)
         tables = open_parts(config, file)
+        with reported_as(tables["train"].table.reading):
+            return self._load(config, tables)
+
+    def _load(self, config: TableConfig, tables: Mapping[str, PartTable]) -> Loaded:
         main = tables["train"]
         if not main.table.count:
             main.file.refuse("holds no rows: give a table with some")
