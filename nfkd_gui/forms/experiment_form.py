@@ -122,6 +122,7 @@ class ExperimentForm(QWidget):
         self.preview = PreviewBox(data_preview, self._experiment, section)
         section.add_below(self.preview)
         self.preview.edited.connect(self._set_field)
+        data_preview.changed.connect(self._show_status)
         self.preview.field_wanted.connect(self.open_field)
         self.datasets = DatasetMenuButton(data_preview, self._use_dataset, section)
         section.add_to_heading(self.datasets)
@@ -290,10 +291,11 @@ class ExperimentForm(QWidget):
         self._loss.show_description(description)
         if description is not None or number:
             self.estimate.show_description(description, with_data=self._data_preview is None)
-        self._show_status(number)
+        self._show_status()
 
-    def _show_status(self, problems: int) -> None:
+    def _show_status(self) -> None:
         experiment = self._experiment
+        problems = len(experiment.problems)
         warnings = self._warnings()
         if problems:
             self.estimate.show_status(
@@ -307,7 +309,6 @@ class ExperimentForm(QWidget):
             self.estimate.show_status("Ready to run. " + " ".join(warnings), "warning")
         else:
             self.estimate.show_status("Ready to run", "good")
-
 
     def _warnings(self) -> list[str]:
         """Return the engine's warnings as sentences; those about data that the preview lists are only counted."""

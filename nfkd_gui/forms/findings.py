@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from nfkd.config.problems import ConfigProblem
@@ -17,9 +17,8 @@ from nfkd_gui.forms.layout import discard, heading_label
 from nfkd_gui.forms.reading_box import named_settings
 from nfkd_gui.forms.undo import change_name
 from nfkd_gui.theme import set_space
-from nfkd_gui.widgets.buttons import quiet_button
-from nfkd_gui.widgets.flow_layout import FlowLayout
-from nfkd_gui.widgets.labels import Tone, WrappedLabel, tip
+from nfkd_gui.widgets.flow_layout import ControlBar
+from nfkd_gui.widgets.labels import FittedLabel, Tone, WrappedLabel, tip
 
 _FEW, _MOST = 3, 50
 """Findings that are shown at first, and at most."""
@@ -70,13 +69,14 @@ class FindingList(QWidget):
         self._column = QVBoxLayout(self)
         set_space(self._column, 4)
         self._column.addWidget(self._heading)
-        self.unfold = quiet_button("", self)
+        self.unfold = QPushButton("", self)
+        self.unfold.setProperty("link", True)
         self.unfold.setObjectName(f"{name}.unfold")
         self.unfold.setCheckable(True)
         self.unfold.toggled.connect(self._fill)
         self._rest = WrappedLabel(parent=self)
         self._column.addWidget(self._rest)
-        self._column.addWidget(self.unfold)
+        self._column.addWidget(self.unfold, 0, Qt.AlignmentFlag.AlignLeft)
         self._rows: list[_FindingRow] = []
 
     def show_findings(self, heading: str, findings: Sequence[Finding], more: int = 0) -> None:
@@ -99,12 +99,13 @@ class FindingList(QWidget):
         for index, row in enumerate(self._rows, start=1):
             row.chosen.connect(self._act)
             self._column.insertWidget(index, row)
-        others = len(findings) + self._more - len(shown)
+        unfolded, others = self.unfold.isChecked(), len(findings) + self._more - len(shown)
         self._rest.setText(f"and {others:,} more")
         self._rest.setVisible(others > 0)
-        foldable = len(findings) > _FEW
-        self.unfold.setText("Show fewer" if self.unfold.isChecked() else f"Show {min(len(findings), _MOST):,}")
-        self.unfold.setVisible(foldable)
+        self.unfold.setText("Show fewer" if unfolded else f"Show {min(len(findings), _MOST) - _FEW:,} more")
+        self.unfold.setVisible(len(findings) > _FEW)
+        if not unfolded and len(findings) <= _MOST and not self._more:
+            self._rest.hide()  # the button says it
 
     def _act(self, action: Action) -> None:
         if action.value is None:
@@ -123,18 +124,19 @@ class _FindingRow(QWidget):
         column = QVBoxLayout(self)
         set_space(column, 0)
         if finding.text:
-            label = WrappedLabel(plain(finding.text, _LONGEST_TEXT), tone, self)
+            label = FittedLabel(plain(finding.text, _LONGEST_TEXT), tone, self)
             label.setObjectName(name)
             column.addWidget(label)
-        line = FlowLayout(12)
+        links = ControlBar(12, self)
+        links.setVisible(bool(finding.actions))
         for number, action in enumerate(finding.actions):
             link = QPushButton(action.label.replace("&", "&&"), self)
             link.setObjectName(f"{name}.{number}")
             link.setProperty("link", True)
             link.setToolTip(tip("Show the setting." if action.value is None else f"{change_name(action.path)}."))
             link.clicked.connect(partial(self.chosen.emit, action))
-            line.addWidget(link)
-        column.addLayout(line)
+            links.add(link)
+        column.addWidget(links)
 
 
 # --- what is found ----------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ class ReadingBox(QWidget):
         table
             The ``[data]`` table of the experiment.
         problems
-            Why it could not be used; the settings are shown if one of them names a setting.
+            Why it could not be used; the settings are shown if one of them names a setting that is not its field.
         current
             Whether `reading` belongs to these settings.
         """
@@ -91,7 +91,8 @@ class ReadingBox(QWidget):
         self._label.setEnabled(current)
         self._wanted = wanted
         self.setVisible(bool(wanted) and (bool(reading) or bool(problems)))
-        if set(named_settings(problems)) & set(wanted):
+        at_fields = {problem.path.removeprefix("data.") for problem in problems}
+        if set(named_settings(problems)) & set(wanted) - at_fields:
             self.change.setChecked(True)
         self._show_settings()
 
