@@ -22,9 +22,12 @@ from nfkd_gui.widgets.labels import FittedLabel, Tone, WrappedLabel, tip
 
 _FEW, _MOST = 3, 50
 """Findings that are shown at first, and at most."""
-_LONGEST = 24  # characters of a value in a link
+_LONGEST, _LONGEST_NAME = 24, 36  # characters of a value in a link, and of a column
 _LONGEST_TEXT = 400  # characters of a finding
-_MISSING = (("Leave these rows out", "drop"), ("Fill in medians", "median"))
+_CHOICES = {
+    "data.missing": (("Leave these rows out", "drop"), ("Fill in medians", "median")),
+    "data.decimal": (("Decimal comma", "comma"), ("Decimal point", "point")),
+}
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class FindingList(QWidget):
         for index, row in enumerate(self._rows, start=1):
             row.chosen.connect(self._act)
             self._column.insertWidget(index, row)
+            row.show()
         unfolded, others = self.unfold.isChecked(), len(findings) + self._more - len(shown)
         self._rest.setText(f"and {others:,} more")
         self._rest.setVisible(others > 0)
@@ -160,7 +164,7 @@ def unused_findings(preview: DataPreview, table: Mapping[str, Any]) -> list[Find
             Action("Use as number", "data.columns", [*modelled, column.name]),
             Action("Use as condition", "data.context", [*_names(table, "context"), column.name]),
         )
-        found.append(Finding(f"{column.name}: {column.reason}", actions if column.usable else ()))
+        found.append(Finding(f"{plain(column.name, _LONGEST_NAME)}: {column.reason}", actions if column.usable else ()))
     return found
 
 
@@ -187,8 +191,9 @@ def problem_findings(problems: Sequence[ConfigProblem], table: Mapping[str, Any]
 def _fixes(problem: ConfigProblem, table: Mapping[str, Any], several: bool) -> tuple[Action, ...]:
     """Return the changes that a problem proposes."""
     path, fix = problem.path, problem.fix
-    if path == "data.missing":
-        return tuple(Action(label, path, value) for label, value in _MISSING)
+    named = [each for each in _CHOICES if each == path or f"({each})" in problem.message]
+    if named:
+        return tuple(Action(label, each, value) for each in named for label, value in _CHOICES[each])
     if isinstance(fix, str):
         label = {"data.scaling": "Scale by quantiles", "data.split": "Use them as parts"}.get(path, f"Use {fix}")
         return (Action(label, path, fix),)

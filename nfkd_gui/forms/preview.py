@@ -116,9 +116,8 @@ class PreviewBox(QFrame):
         if preview is not self._shown:
             self._shown = preview
             self._show_contents(preview if complete else None)
-        shown = (
-            complete or not self.note.isHidden() or (model.valid and (bool(message) or not self.download.isHidden()))
-        )
+        parts = (self.note, self._message, self.download, self.reading, self.fixes)
+        shown = complete or not self.note.isHidden() or (model.valid and not all(part.isHidden() for part in parts))
         self.setVisible(bool(model.kind) and shown)
 
     def _show_findings(self, preview: DataPreview | None) -> None:

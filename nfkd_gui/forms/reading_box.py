@@ -18,7 +18,7 @@ from nfkd_gui.forms.fields import Value, Variants, describe_model
 from nfkd_gui.forms.layout import fill_column, form_grid
 from nfkd_gui.forms.rows import Row
 from nfkd_gui.theme import set_space
-from nfkd_gui.widgets.labels import WrappedLabel
+from nfkd_gui.widgets.labels import FittedLabel
 
 _OF_TEXT = ("separator", "decimal", "thousands", "encoding", "header", "comment", "missing_texts")
 _OF_SHEETS = ("key", "header", "decimal", "thousands", "missing_texts")
@@ -47,7 +47,7 @@ class ReadingBox(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("reading")
-        self._label = WrappedLabel(parent=self)
+        self._label = FittedLabel(parent=self)
         self._label.setObjectName("reading.label")
         self.change = QPushButton("Change …", self)
         self.change.setObjectName("reading.change")

@@ -160,7 +160,13 @@ class WrappedLabel(ToneLabel):
 
 
 class FittedLabel(WrappedLabel):
-    """Wrapped text that is exactly as high as its lines; Qt reserves the height of a narrower label for others."""
+    """Wrapped text that is exactly as high as its lines; Qt reserves the height of a narrower label for others.
+
+    It widens nothing: a word that is longer than a line is cut.
+    """
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, super().minimumSizeHint().height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
