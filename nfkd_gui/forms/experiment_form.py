@@ -121,8 +121,17 @@ class ExperimentForm(QWidget):
         [section] = [box for box in self._sections if box.node.field.name == "data"]
         self.preview = PreviewBox(data_preview, self._experiment, section)
         section.add_below(self.preview)
+        self.preview.edited.connect(self._set_field)
+        data_preview.changed.connect(self._show_status)
+        self.preview.field_wanted.connect(self.open_field)
         self.datasets = DatasetMenuButton(data_preview, self._use_dataset, section)
         section.add_to_heading(self.datasets)
+
+    def _set_field(self, path: str, value: Any, merges: bool) -> None:
+        """Set a field that the user changed elsewhere."""
+        after = self.document()
+        _put(after, path, value)
+        self._amend(path, after, merges=merges)
 
     def _use_dataset(self, table: dict[str, Any]) -> None:
         """Fill in a named data set."""
@@ -132,12 +141,12 @@ class ExperimentForm(QWidget):
         """Copy the pairs of the strategy, so that the user can edit them."""
         self._amend("Edit pairs", with_items(self.document(), self.pairs.made()))
 
-    def _amend(self, name: str, after: dict[str, Any]) -> None:
+    def _amend(self, name: str, after: dict[str, Any], *, merges: bool = False) -> None:
         """Change several fields as one step for undo; `name` is what changes, or the step, such as ``Edit pairs``."""
         before = self.document()
         self._fill(after)
         step = name if name[:1].isupper() else change_name(name)
-        self.undo_stack.push(Edit(name, before, after, self._restore, merges=False, name=step))
+        self.undo_stack.push(Edit(name, before, after, self._restore, merges=merges, name=step))
         self._experiment.edit(after, name)
 
     def _extend(self, section: str, name: str, after: dict[str, Any]) -> None:
@@ -282,15 +291,12 @@ class ExperimentForm(QWidget):
         self._loss.show_description(description)
         if description is not None or number:
             self.estimate.show_description(description, with_data=self._data_preview is None)
-        self._show_status(number)
+        self._show_status()
 
-    def _show_status(self, problems: int) -> None:
+    def _show_status(self) -> None:
         experiment = self._experiment
-        warnings = (
-            [f"{sentence(warning.message).rstrip('.')}." for warning in experiment.description.warnings]
-            if experiment.description
-            else []
-        )
+        problems = len(experiment.problems)
+        warnings = self._warnings()
         if problems:
             self.estimate.show_status(
                 f"{problems} {'problem' if problems == 1 else 'problems'} to fix before it can run", "error"
@@ -303,6 +309,20 @@ class ExperimentForm(QWidget):
             self.estimate.show_status("Ready to run. " + " ".join(warnings), "warning")
         else:
             self.estimate.show_status("Ready to run", "good")
+
+    def _warnings(self) -> list[str]:
+        """Return the engine's warnings as sentences; those about data that the preview lists are only counted."""
+        description, model = self._experiment.description, self._data_preview
+        if description is None:
+            return []
+        preview = None if model is None else model.preview
+        listed = set() if preview is None else {warning.message for warning in preview.warnings}
+        if preview is not None and preview.unused:
+            listed |= {warning.message for warning in description.warnings if warning.path == "data.columns"}
+        others = [warning.message for warning in description.warnings if warning.message not in listed]
+        count = len(description.warnings) - len(others)
+        about_data = [f"See {'a remark' if count == 1 else f'{count} remarks'} about the data"] if count else []
+        return [f"{sentence(message).rstrip('.')}." for message in [*others, *about_data]]
 
 
 @functools.cache

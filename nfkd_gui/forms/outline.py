@@ -14,7 +14,7 @@ from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.model.summaries import summary_of
 from nfkd_gui.theme import font, scaled, set_space, tokens
 from nfkd_gui.widgets.icons import icon
-from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel, tip
+from nfkd_gui.widgets.labels import ClampedLabel, ToneLabel, WrappedLabel, tip
 
 SECTIONS = {
     "": ("Experiment", "experiment"),
@@ -32,6 +32,7 @@ SECTIONS = {
 _ROW, _BADGE = 48, 18
 _MOST = 4
 """Problems that are listed; more are counted."""
+_SHORT, _LINES = 80, 3  # characters of a problem that is shown whole, and lines of others
 
 
 class Outline(QWidget):
@@ -250,7 +251,9 @@ class _ProblemList(QFrame):
             self._add(problem)
 
     def _add(self, problem: ConfigProblem) -> None:
-        text = WrappedLabel(sentence(problem.message), "plain", self)
+        message, short = sentence(problem.message), len(problem.message) <= _SHORT
+        text = WrappedLabel(message, "plain", self) if short else ClampedLabel(message, _LINES, self, "plain")
+        text.setToolTip("" if short else tip(message))
         link = QPushButton(f"Go to {problem.path.replace('_', ' ').replace('.', ' › ') or 'the experiment'}", self)
         link.setObjectName(f"outline.problem.{problem.path}")
         link.setProperty("link", True)

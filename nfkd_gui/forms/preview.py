@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QEvent, QRect, Qt
+from PySide6.QtCore import QEvent, QRect, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -22,11 +22,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.data import ColumnStatistics, DataPreview
 from nfkd.protocol.events import DataProgress
 from nfkd.text import plain, sentence
+from nfkd_gui.forms.findings import FindingList, problem_findings, unused_findings, warning_findings
 from nfkd_gui.forms.layout import fill_column
+from nfkd_gui.forms.reading_box import ReadingBox
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.plotting.mosaic import Mosaic, themed
@@ -51,7 +52,18 @@ _LOADING = "Loading a preview of the data …"
 
 
 class PreviewBox(QFrame):
-    """Shows the engine's preview of a data set."""
+    """Shows the engine's preview of a data set.
+
+    Signals
+    -------
+    edited
+        The path of a changed field, its value, and whether undo may merge it with the last change.
+    field_wanted
+        The path of a field to show.
+    """
+
+    edited = Signal(str, object, bool)
+    field_wanted = Signal(str)
 
     def __init__(self, model: DataPreviewModel, experiment: Experiment, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,8 +72,10 @@ class PreviewBox(QFrame):
         self._shown: DataPreview | None = None
         self._message = WrappedLabel(parent=self)
         self._message.setObjectName("preview.message")
-        self._warnings = WrappedLabel(tone="warning", parent=self)
-        self._warnings.setObjectName("preview.warnings")
+        self.reading = ReadingBox(self)
+        self.unused = FindingList("preview.unused", "muted", self)
+        self.warnings = FindingList("preview.warnings", "warning", self)
+        self.fixes = FindingList("preview.fixes", "plain", self)
         self.note = NoteBar("preview.note", self)
         self.mosaic = _ImageStrip(self)
         self.plane: Plane | None = None
@@ -69,8 +83,13 @@ class PreviewBox(QFrame):
         self.download = _Download(model, self)
         self._layout = QVBoxLayout(self)
         set_space(self._layout, 8, 0, 8, 0, 0)
-        for widget in (self.note, self._message, self.download, self.mosaic, self.columns, self._warnings):
+        parts = (self.note, self._message, self.fixes, self.download, self.reading, self.mosaic, self.columns)
+        for widget in (*parts, self.unused, self.warnings):
             self._layout.addWidget(widget)
+        self.reading.edited.connect(self.edited)
+        for findings in (self.unused, self.warnings, self.fixes):
+            findings.edited.connect(self.edited)
+            findings.field_wanted.connect(self.field_wanted)
         model.changed.connect(self.refresh)
         experiment.checked.connect(self.refresh)
         self._show_contents(None)
@@ -90,26 +109,28 @@ class PreviewBox(QFrame):
         self._message.set_tone(tone)
         self._message.setText(message)
         self._message.setVisible(bool(message))
-        self._show_warnings(preview.warnings if preview is not None and complete else [])
+        self._show_findings(preview if model.valid else None)
         unit = preview.unit if preview is not None else ""
         self._message.setToolTip(tip(f"The likelihood is in {unit}.") if unit else "")
         self.download.refresh(may_fetch=preview is not None and preview.may_fetch)
         if preview is not self._shown:
             self._shown = preview
             self._show_contents(preview if complete else None)
-        shown = (
-            complete or not self.note.isHidden() or (model.valid and (bool(message) or not self.download.isHidden()))
-        )
+        parts = (self.note, self._message, self.download, self.reading, self.fixes)
+        shown = complete or not self.note.isHidden() or (model.valid and not all(part.isHidden() for part in parts))
         self.setVisible(bool(model.kind) and shown)
 
-    def _show_warnings(self, warnings: list[ConfigProblem]) -> None:
-        """Show the warnings that no field shows."""
-        description = self._experiment.description
-        at_fields = set() if description is None else {warning.message for warning in description.warnings}
-        new = [warning.message for warning in warnings if warning.message not in at_fields]
-        messages = [f"{sentence(message).rstrip('.')}." for message in new]
-        self._warnings.setText("\n".join(messages))
-        self._warnings.setVisible(bool(messages))
+    def _show_findings(self, preview: DataPreview | None) -> None:
+        """Show how a table was read, what is not used, and warnings; all of it with what can be done."""
+        table = self._experiment.document.get("data")
+        table = table if isinstance(table, dict) else {}
+        found, current = DataPreview() if preview is None else preview, self._model.current
+        self.reading.show_reading(found.reading, table, found.problems if current else [], current=current)
+        self.fixes.show_findings("", problem_findings(found.problems, table) if current else [])
+        count = len(found.unused) + found.more_unused
+        heading = f"{count:,} {'column is' if count == 1 else 'columns are'} not used"
+        self.unused.show_findings(heading, unused_findings(found, table), found.more_unused)
+        self.warnings.show_findings("Warnings", warning_findings(found.warnings, table))
 
     def _describe_preview(self, preview: DataPreview | None) -> tuple[str, Tone]:
         model, experiment = self._model, self._experiment
@@ -334,6 +355,7 @@ def _summary(preview: DataPreview) -> tuple[str, str]:
     counts = " · ".join(
         f"{count:,} {name}" for count, name in zip(preview.counts, ("train", "validation", "test"), strict=True)
     )
+    counts = f"{counts}, {preview.split}" if preview.split else counts
     return counts, f"{_describe_example(preview)} ·\u00a0{preview.unit}"  # no line break between the dot and the unit
 
 

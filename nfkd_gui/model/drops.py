@@ -20,7 +20,19 @@ USABLE = (
     "images (.npy, .npz, .h5), a folder of images, or a teacher's weights (.safetensors) can be dropped."
 )
 _ONE = "One file or folder at a time can be dropped"
-_HDF5 = {".h5", ".hdf5"}
+_ARRAYS = {".h5", ".hdf5", ".npz"}
+_OTHERS = {
+    ".xls": "is an old Excel file: save it as .xlsx",
+    ".ods": "is an OpenDocument file: save it as .xlsx or .csv",
+    ".json": "is JSON: save it as .csv or .parquet",
+    ".mat": "is a MATLAB file: save it as .csv or .h5",
+    ".sav": "is an SPSS file: save it as .csv",
+    ".dta": "is a Stata file: save it as .csv",
+    ".rds": "is an R file: save it as .csv or .parquet",
+    ".pt": "was saved by PyTorch: save the weights with NFKD, or arrays as .npy",
+    **dict.fromkeys((".pkl", ".pickle"), "is a pickle, which can run code and is never opened: save it as .parquet"),
+}
+"""Why other files cannot be used, and what to do."""
 _RUN_STATE, _RUN_FILE = "state.json", "run.h5"
 _LEVELS, _MOST_FOLDERS, _MOST_NAMES = 3, 8, 200
 """Levels that are searched for an image, folders of each, and names in each; the window waits for the search."""
@@ -35,7 +47,7 @@ class Drop:
     Attributes
     ----------
     kind
-        ``array`` is an .h5 file, whose content decides between a table and images; ``nothing`` cannot be used.
+        ``array`` is an .h5 or .npz file, whose content decides between a table and images; ``nothing`` cannot be used.
     text
         What will happen, or why nothing will, in a few words.
     path
@@ -81,14 +93,17 @@ def _data(path: Path, name: str) -> Drop:
         if not _holds_images(path):
             return Drop("nothing", f"{name} is neither a run nor a folder of images", str(path))
         return Drop("data", use, str(path), {"kind": "image_folder", "path": str(path)})
-    if is_regular(path) and path.suffix.lower() in _HDF5:
+    if is_regular(path) and path.suffix.lower() in _ARRAYS:
         return Drop("array", use, str(path), {"kind": "table", "path": str(path)})
     try:
         table = resolve_data_table(str(path), path.parent) if is_regular(path) else {}
     except ValueError:
         table = {}
     if not table:
-        return Drop("nothing", f"{name} cannot be used here", str(path))
+        why = _OTHERS.get(path.suffix.lower(), "cannot be used here")
+        return Drop("nothing", f"{name} {why}", str(path))
+    if not path.stat().st_size:
+        return Drop("nothing", f"{name} is empty", str(path))
     return Drop("data", use, str(path), table)
 
 

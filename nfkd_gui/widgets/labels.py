@@ -159,11 +159,35 @@ class WrappedLabel(ToneLabel):
         return QSize(min(hint.width(), _WIDEST), hint.height())
 
 
+class FittedLabel(WrappedLabel):
+    """Wrapped text that is exactly as high as its lines; Qt reserves the height of a narrower label for others.
+
+    It widens nothing: a word that is longer than a line is cut.
+    """
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange:
+            self._fit()
+
+    def _fit(self) -> None:
+        height = self.heightForWidth(self.width())
+        if height != self.minimumHeight():
+            self.setFixedHeight(height)
+
+
 class ClampedLabel(ToneLabel):
     """Wrapped text of a fixed number of lines; words that do not fit are replaced by an ellipsis."""
 
-    def __init__(self, text: str, lines: int, parent: QWidget | None = None) -> None:
-        super().__init__("", "muted", parent)
+    def __init__(self, text: str, lines: int, parent: QWidget | None = None, tone: Tone = "muted") -> None:
+        super().__init__("", tone, parent)
         self._whole, self._lines = plain(text), lines
         self.setWordWrap(True)
         self.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)

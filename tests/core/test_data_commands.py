@@ -197,7 +197,7 @@ def test_all_problems_are_reported_and_nothing_is_added(folder: Path, capsys: Sh
     rows = np.random.default_rng(1).normal(size=(100, 3))
     rows[:, 1] = 4.0
     csv(folder / "rows.csv", rows)
-    error = refused(["data", "add", "digits", "rows.csv"], capsys)
+    error = refused(["data", "add", "digits", "rows.csv", "--set", "columns=c0,c1"], capsys)
     assert "2 problems" in error
     assert "name: 'digits' is a kind" in error
     assert "data.columns: " in error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,10 +24,13 @@ class ConfigProblem:
         The dotted path of the field, such as ``student.hidden``; empty for the whole file.
     message
         What is wrong and what is allowed, in one sentence; cut to `LONGEST_MESSAGE`.
+    fix
+        A value of the field that solves it, or items to add to a list; empty if there is none to propose.
     """
 
     path: str
     message: str
+    fix: str | tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if len(self.message) > LONGEST_MESSAGE:

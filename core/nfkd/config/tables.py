@@ -27,6 +27,48 @@ _SIGNS = {
 _SWITCHES = {True: "yes", False: "no"}
 
 
+class _TableColumnsConfig(Config, frozen=True):
+    """Which columns of a file are used, and how."""
+
+    kind: Literal["table"] = kind_field("table", "Table from a file", "Tables", "A table of numbers from a file.")
+    path: str = field(
+        "",
+        title="File",
+        help="Text such as .csv, or .parquet, .feather, .xlsx, .npy, .h5.",
+        format="file",
+    )
+    key: str = field(
+        "",
+        title="Array or sheet",
+        help="Name of the array (.h5, .npz) or of the sheet (.xlsx); empty: the only array, the first sheet.",
+        advanced=True,
+    )
+    columns: tuple[str, ...] = field(
+        (),
+        title="Columns",
+        help="Columns to model, by name or index from 0; none: all numbers not used below.",
+        strict=False,
+    )
+    context: tuple[str, ...] = field(
+        (), title="Conditioning", help="Columns that all flows get as context.", strict=False
+    )
+    weight: str = field("", title="Weights", help="A column with the weight of each row, if any.")
+    missing: Literal["refuse", "drop", "median"] = field(
+        "refuse", title="Missing values", help="Refuse the table, drop such rows, or fill in the training median."
+    )
+    dequantize: tuple[str, ...] = field(
+        (),
+        title="Dequantize",
+        help="Columns with repeated values that get uniform noise of a step's width; auto: all that need it.",
+        strict=False,
+    )
+    scaling: Scaling = field(
+        "standard",
+        title="Scaling",
+        help="Standard: mean 0, deviation 1. Robust: median and quartiles. Quantile: to a Gaussian, not invertible.",
+    )
+
+
 class _TableTextConfig(Config, frozen=True):
     """How a text file is read; what is not set is detected from the file."""
 
@@ -57,7 +99,7 @@ class _TableTextConfig(Config, frozen=True):
     )
     missing_texts: tuple[str, ...] = field(
         (),
-        title="Texts of missing values",
+        title="Missing values as",
         help="Such as NA or -999; none: the usual ones. Numbers stand for missing values in every kind of file.",
         strict=False,
         advanced=True,
@@ -122,43 +164,5 @@ class _TableSplitConfig(SplitConfig, frozen=True):
     )
 
 
-class TableConfig(_TableTextConfig, _TableSplitConfig, frozen=True):
+class TableConfig(_TableSplitConfig, _TableTextConfig, _TableColumnsConfig, frozen=True):
     """Any table: text, Parquet, Feather, Excel, .npy, .npz or .h5, with conditioning columns and weights if wanted."""
-
-    kind: Literal["table"] = kind_field("table", "Table from a file", "Tables", "A table of numbers from a file.")
-    path: str = field(
-        "",
-        title="File",
-        help="Text such as .csv, or .parquet, .feather, .xlsx, .npy, .h5.",
-        format="file",
-    )
-    key: str = field(
-        "",
-        title="Array or sheet",
-        help="Name of the array (.h5, .npz) or of the sheet (.xlsx); empty: the only array, the first sheet.",
-        advanced=True,
-    )
-    columns: tuple[str, ...] = field(
-        (),
-        title="Columns",
-        help="Columns to model, by name or index from 0; none: all numbers not used below.",
-        strict=False,
-    )
-    context: tuple[str, ...] = field(
-        (), title="Conditioning", help="Columns that all flows get as context.", strict=False
-    )
-    weight: str = field("", title="Weights", help="A column with the weight of each row, if any.")
-    missing: Literal["refuse", "drop", "median"] = field(
-        "refuse", title="Missing values", help="Refuse the table, drop such rows, or fill in the training median."
-    )
-    dequantize: tuple[str, ...] = field(
-        (),
-        title="Dequantize",
-        help="Columns with repeated values that get uniform noise of a step's width; auto: all that need it.",
-        strict=False,
-    )
-    scaling: Scaling = field(
-        "standard",
-        title="Scaling",
-        help="Standard: mean 0, deviation 1. Robust: median and quartiles. Quantile: to a Gaussian, not invertible.",
-    )

@@ -46,12 +46,13 @@ def _repeat_warnings(dataset: Dataset, rows: np.ndarray, names: Sequence[str]) -
             f"{len(found):,} columns have repeated values ({list_names(list(found))}): {why}. Dequantize them "
             '(data.dequantize = ["auto"]), or use them as conditioning (data.context)'
         )
-        return [ConfigProblem("data.dequantize", message)]
+        return [ConfigProblem("data.dequantize", message, ("auto",))]
     return [
         ConfigProblem(
             "data.dequantize",
             f"column {name} {_describe(repeats)}: {why}. Dequantize it (data.dequantize), or use it as conditioning "
             "(data.context)",
+            (name,),
         )
         for name, repeats in found.items()
     ]
@@ -78,7 +79,7 @@ def _range_warnings(config: TableConfig, rows: np.ndarray, names: Sequence[str])
         f"more than {FAR} interquartile ranges from the median are values of {list_names(each)}: a few rows will make "
         'up most of the figures. Set data.scaling = "quantile", or leave these rows out'
     )
-    return [ConfigProblem("data.scaling", message)]
+    return [ConfigProblem("data.scaling", message, "quantile")]
 
 
 def far_rows(rows: np.ndarray) -> np.ndarray:

@@ -24,7 +24,9 @@ from nfkd.data.numbers import (
     first_wrong,
     fitting,
     holds_for_all,
+    is_number,
     parsed,
+    without_affixes,
 )
 
 MOST_COLUMNS = 65_536
@@ -33,7 +35,11 @@ _CATEGORIES = 20
 _LONGEST = 30  # characters of a value in a message
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?\b|\d\d?[./]\d\d?[./]\d{2,4}\b|\d{4}/\d\d?/\d\d?\b|\d\d?:\d\d")
-AS_CODES = "as context, give a column of 0 and 1 for each value instead"
+AS_CODES = "to use it as context, give a column of 0 and 1 for each value (one-hot)"
+_CORRECT = (
+    "correct the file, name this text if it stands for a missing value (data.missing_texts), or "
+    "choose columns of numbers"
+)
 AS_DAYS = "give numbers instead, such as days or seconds since the first"
 TRUE_FALSE = "holds true and false; name it to use it as 1 and 0"
 PANDAS_INDEX = "is the index of a pandas table; name it to use it"
@@ -214,6 +220,7 @@ class _Styles:
         self._readings = fitting(text, allowed) if text.width else {}
         nulls = text.null_count().row(0) if text.width else ()
         self._empty = {name for name, count in zip(text.columns, nulls, strict=True) if count == text.height}
+        self._affixes = self._strip_affixes()
         decimals = {reading.decimal for name, reading in self._readings.items() if name not in self._empty} - {""}
         if separator and any(len(reading.styles) > 1 and reading.signed for reading in self._readings.values()):
             decimals |= _decimals(frame)
@@ -221,6 +228,19 @@ class _Styles:
         others = [name for name, reading in self._readings.items() if not reading.styles]
         true = holds_for_all(text.select(others), lambda column: column.str.contains("(?i)^(?:true|false)$"))
         self._booleans = {name for name, holds in zip(others, true, strict=True) if holds}
+
+    def _strip_affixes(self) -> dict[str, str]:
+        """Strip what is beside all numbers of a column, and return it by the column's name."""
+        others = [name for name, reading in self._readings.items() if not reading.styles][:_DETAILED]
+        stripped = {name: without_affixes(self._text[name]) for name in others}
+        bare = [series.alias(name) for name, (series, affix) in stripped.items() if affix]
+        if not bare:
+            return {}
+        found = fitting(self._text.select(bare), self._allowed)
+        fits = {name: reading for name, reading in found.items() if reading.styles}
+        self._readings |= fits
+        self._text = self._text.with_columns(series for series in bare if series.name in fits)
+        return {name: stripped[name][1] for name in fits}
 
     def numbers(self) -> list[Any]:
         """Return all columns of text as series of Float64, null where they are no numbers."""
@@ -254,7 +274,8 @@ class _Styles:
         if key in self._empty:
             return Column(name, "holds nothing")
         if self._chosen[key] is not None:
-            return Column(name)
+            affix = self._affixes.get(key)
+            return Column(name, optional=f"has {affix} beside each number; name it to use the numbers" if affix else "")
         if key in self._booleans:
             return Column(name, optional=TRUE_FALSE)
         if self._readings[key].styles:
@@ -270,13 +291,17 @@ class _Styles:
     def _describe_text(self, name: str, series: Any) -> Column:
         row, value, mixed = first_wrong(series, self._allowed or [PLAIN])
         problem = f"has {_shown(value)!r} in row {row + 1} (the first is 1), which is not a number"
+        if mixed and is_number(value):
+            signs = problem.replace("which is not a number", "whose decimal or thousands sign differs from the others")
+            return Column(name, signs, mixed=True, advice="correct the file")
         if mixed:
-            return Column(name, problem, mixed=True)
+            return Column(name, problem, mixed=True, advice=_CORRECT)
         if _DATE.match(value):
             return Column(name, problem, advice=AS_DAYS)
         distinct = series.n_unique() - (series.null_count() > 0)
-        few = distinct <= min(_CATEGORIES, len(series) / 2)
-        return Column(name, problem, advice=f"{distinct} different texts; {AS_CODES}" if few else "")
+        if distinct == 1 or distinct > min(_CATEGORIES, len(series) / 2):
+            return Column(name, problem)
+        return Column(name, problem, advice=f"{distinct} different texts; {AS_CODES}")
 
 
 def _is_true(column: Any) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -40,12 +41,41 @@ class DataError(ValueError):
         What is wrong, each with the path of its field.
     event_shape
         Shape of one example, if it is known anyway: the flows can be checked against it.
+    reading
+        How a table was read before the problem was found, as in `Dataset.reading`; may be empty.
     """
 
     def __init__(self, problems: list[ConfigProblem], event_shape: tuple[int, ...] | None = None) -> None:
         self.problems = problems
         self.event_shape = event_shape
+        self.reading = ""
         super().__init__("; ".join(str(problem) for problem in problems))
+
+
+@contextmanager
+def reported_as(reading: str) -> Iterator[None]:
+    """Tell how a table was read with every `DataError` that does not tell it."""
+    try:
+        yield
+    except DataError as error:
+        error.reading = error.reading or reading
+        raise
+
+
+class UnusedColumn(NamedTuple):
+    """A column of a table that is not used.
+
+    Attributes
+    ----------
+    name, reason
+        Its name, and why it is not used.
+    usable
+        Whether it holds numbers, so that it is used where the config names it.
+    """
+
+    name: str
+    reason: str
+    usable: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +222,7 @@ class Dataset:
     missing: tuple[int, ...] = ()
     first_rows: np.ndarray | None = None
     reading: str = ""
-    unused: tuple[tuple[str, str], ...] = ()
+    unused: tuple[UnusedColumn, ...] = ()
     warnings: tuple[ConfigProblem, ...] = ()
     split: str = ""
     scaled_pictures: bool = False
@@ -233,7 +263,7 @@ class Dataset:
 
     def describe_unused(self) -> str:
         """Return the columns that are not used, with the reasons, for a message; empty if all are used."""
-        listed = [f"{name} ({reason})" for name, reason in self.unused[:_LISTED]]
+        listed = [f"{column.name} ({column.reason})" for column in self.unused[:_LISTED]]
         more = f" and {len(self.unused) - _LISTED:,} more" if len(self.unused) > _LISTED else ""
         return f"{', '.join(listed)}{more}"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from nfkd.config.tables import TableConfig
 from nfkd.data.files import ConfigPath
+from nfkd.data.header import count_titles, count_units, has_row_names, is_header, skipped_rows
 from nfkd.data.numbers import MISSING, is_comma_number, is_number, is_plain
 
 _SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
@@ -22,7 +23,6 @@ _ROWS, _CELLS = 500, 200_000  # most of the head that is looked at
 _TRIED, _SCORED = 100, 20_000  # rows and cells, for each separator
 _EVEN = 0.9  # share of rows with the same number of values, for a separator to be taken
 _BLANKS = re.compile(r"[ \t]+")
-_COUNT = re.compile(r"\d+")
 _STATED = re.compile(r"sep=(.)", re.IGNORECASE)  # the first line of files for Excel
 
 
@@ -48,6 +48,8 @@ class Dialect:
         Texts that stand for missing values in the head.
     plain
         Whether each column's values in the head are numbers that need no conversion, such as ``-1.5e3``.
+    titles, units
+        Numbers of rows above the header, and of units below it, that are skipped.
     """
 
     encoding: str
@@ -58,6 +60,8 @@ class Dialect:
     skip: int
     missing: tuple[str, ...]
     plain: tuple[bool, ...]
+    titles: int = 0
+    units: int = 0
 
     @property
     def parts(self) -> list[str]:
@@ -69,6 +73,7 @@ class Dialect:
             found.append(f"comments after {self.comment}")
         if not self.named:
             found.append("no header")
+        found += skipped_rows(self.titles, self.units)
         return [*found, f"missing values as {' or '.join(self.missing)}"] if self.missing else found
 
 
@@ -110,14 +115,18 @@ def detect(file: ConfigPath, head: bytes, config: TableConfig, suffix: str, *, w
     rows, ends = _rows(texts, separator)
     if not rows:
         file.refuse("cannot be read as a table: it needs lines of values, with every quote closed")
+    titles = count_titles(rows)
+    rows, first = rows[titles:], ends[titles - 1] if titles else 0
     commented = _names_in_comment(lines, comment, separator, rows) if comment else ()
-    header = not commented and _is_header(rows, config)
+    header = not commented and (is_header(rows) if config.header == "auto" else config.header == "yes")
     body = rows[1:] if header else rows
-    first = ends[0] if header else 0
+    units = count_units(body) if header else 0
+    body, above = body[units:], titles + header + units
+    first = ends[above - 1] if above else 0
     names = commented or (rows[0] if header else ("",) * len(rows[0]))
     if header and body and all(len(row) == len(names) + 1 for row in body):
-        ends_empty = not any(row[-1].strip() for row in body)  # else the first column has the names of rows, as in R
-        names = (*names, "") if ends_empty else ("", *names)
+        ends_empty = not any(row[-1].strip() for row in body)
+        names = (*names, "") if ends_empty else ("", *names) if has_row_names(body) else names
     return Dialect(
         encoding,
         separator,
@@ -127,6 +136,8 @@ def detect(file: ConfigPath, head: bytes, config: TableConfig, suffix: str, *, w
         kept[first][0] if first < len(kept) else (kept[-1][0] + 1),
         _missing_texts(body, config),
         _plain_columns(body, len(names), separator, config),
+        titles,
+        units,
     )
 
 
@@ -170,16 +181,6 @@ def _names_in_comment(
     if len(names) != len(rows[0]) or all(map(is_number, names)):
         return ()
     return (names[0] or comment, *names[1:])
-
-
-def _is_header(rows: Sequence[tuple[str, ...]], config: TableConfig) -> bool:
-    if config.header != "auto":
-        return config.header == "yes"
-    first = [cell.strip() for cell in rows[0]]
-    if any(cell and not is_number(cell) for cell in first):
-        return True
-    counted = all(_COUNT.fullmatch(cell) for cell in first[1:])  # pandas' index, and its names of columns without any
-    return len(first) > 1 and not first[0] and counted
 
 
 def _missing_texts(body: Sequence[tuple[str, ...]], config: TableConfig) -> tuple[str, ...]:
@@ -235,6 +236,7 @@ def _find_separator(file: ConfigPath, lines: Sequence[str], suffix: str) -> str:
     headed: list[str] = []
     for separator in order:
         rows, _ = _rows(lines, separator)
+        rows = rows[count_titles(rows) :]
         widths = Counter(map(len, rows))
         if rows and len(rows[0]) > 1 and sum(len(row) > 1 for row in rows) > len(rows) / 2:
             headed.append(separator)

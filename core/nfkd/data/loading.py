@@ -15,7 +15,7 @@ import torch
 
 from nfkd.config import ConfigProblem, DataConfig
 from nfkd.data.column_noise import find_dequantizer
-from nfkd.data.dataset import DataError, Dataset, DataSplit
+from nfkd.data.dataset import DataError, Dataset, DataSplit, reported_as
 from nfkd.data.dequantization import Dequantizer
 from nfkd.data.examples import Examples, apply
 from nfkd.data.fingerprint import fingerprinter
@@ -81,7 +81,8 @@ def _load(config: DataConfig, source: Source[Any]) -> Dataset:
     splits = {"train": loaded.train, "validation": loaded.validation, "test": loaded.test}
     own = {name: split for name, split in splits.items() if split is not None}
     fingerprint = fingerprinter(own, loaded.columns, lambda: source.value_files(config), loaded.split)
-    return replace(divide(config, loaded), fingerprint=fingerprint)
+    with reported_as(loaded.reading):
+        return replace(divide(config, loaded), fingerprint=fingerprint)
 
 
 def fetch_dataset(config: DataConfig, on_progress: OnProgress) -> None:

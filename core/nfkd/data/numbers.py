@@ -22,6 +22,12 @@ _DECIMALS = {"point": ".", "comma": ","}
 _THOUSANDS = {"none": "", "comma": ",", "point": ".", "space": " ", "apostrophe": "'"}
 _CLASSES = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f\u2009]", "'": "['\u2019]"}
 _LABELS = {",": "comma", ".": "point", " ": "blank", "'": "apostrophe"}
+_MINUS = "\u2212"  # the typographic one
+_SIGNS = rf"+\-{_MINUS}"
+_BEFORE = r"[$€£¥₹<>~≈]|USD|EUR|GBP|CHF|JPY"
+_AFFIXES = re.compile(
+    rf"[{_SIGNS}]?\s*(?P<before>{_BEFORE})?\s*[{_SIGNS}]?[\d.,'\s]*\d\s*(?P<after>[^\d\s.,]\D{{0,7}})?"
+)
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
 _WORDS = r"(?i:inf|infinity|nan)"
 _MANY = 100  # columns: more are joined for an operation
@@ -41,7 +47,7 @@ class Style:
         decimal, digits = _CLASSES[self.decimal], r"\d+"
         if self.thousands:
             digits = rf"(?:\d+|[1-9]\d{{0,2}}(?:{_CLASSES[self.thousands]}\d{{3}})+)"
-        return rf"^[+-]?(?:(?:{digits}(?:{decimal}\d*)?|{decimal}\d+){_EXPONENT}|{_WORDS})$"
+        return rf"^[{_SIGNS}]?(?:(?:{digits}(?:{decimal}\d*)?|{decimal}\d+){_EXPONENT}|{_WORDS})$"
 
     @property
     def label(self) -> str:
@@ -58,12 +64,12 @@ _STYLES = (
 )
 _PLAIN = re.compile(PLAIN.pattern)
 _ANY = re.compile("|".join(style.pattern for style in _STYLES))
-_START = re.compile(r"[+\-.,\dinIN]")
+_START = re.compile(rf"[{_SIGNS}.,\dinIN]")
 
 
 def is_plain(text: str) -> bool:
     """Return whether text is a number with a point and without thousands signs."""
-    return _PLAIN.match(text) is not None
+    return _PLAIN.match(text) is not None and _MINUS not in text
 
 
 def is_number(text: str) -> bool:
@@ -181,11 +187,31 @@ def parsed(column: Any, style: Style) -> Any:
     """Return the expression of a column of text in a style as Float64; nulls stay."""
     import polars as pl
 
+    column = column.str.replace(_MINUS, "-", literal=True)
     if style.thousands:
         column = column.str.replace_all(_CLASSES[style.thousands], "")
     if style.decimal == ",":
         column = column.str.replace(",", ".", literal=True)
     return column.cast(pl.Float64, strict=False)
+
+
+def without_affixes(series: Any) -> tuple[Any, str]:
+    """Return a column of text without what is before or after each number, such as ``%``, ``€`` or ``kg``, and that.
+
+    The text is empty, and the column unchanged, if it is not the same beside all numbers.
+    """
+    values = series.drop_nulls()
+    found = _AFFIXES.fullmatch(values[0].strip()) if len(values) else None
+    before, after = (found["before"] or "", (found["after"] or "").strip()) if found else ("", "")
+    if not (before or after):
+        return series, ""
+    beside = values.str.ends_with(after) & values.str.contains(before, literal=True)
+    if not beside.all():
+        return series, ""
+    bare = series.str.strip_suffix(after)
+    bare = bare.str.replace(before, "", literal=True) if before else bare
+    bare = bare.str.replace(rf"^([{_SIGNS}])\s+", "$1")
+    return bare.str.strip_chars(), " and ".join(part for part in (before, after) if part)
 
 
 def chosen_style(reading: Reading, decimals: set[str], separator: str) -> Style | None:

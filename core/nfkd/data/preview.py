@@ -32,10 +32,11 @@ def preview_dataset(config: DataConfig) -> DataPreview:
             problems=error.problems, event_shape=shape, may_fetch=True, size=error.size, by_hand=error.by_hand
         )
     except DataError as error:
-        return DataPreview(problems=error.problems, suggested=suggest_settings(config))
+        return DataPreview(problems=error.problems, reading=error.reading, suggested=suggest_settings(config))
     return DataPreview(
         summary=dataset.summary,
         counts=[len(split) for split in (dataset.train, dataset.validation, dataset.test)],
+        split=dataset.split,
         event_shape=list(dataset.event_shape),
         context_features=dataset.context_features,
         unit=dataset.unit,
@@ -44,7 +45,10 @@ def preview_dataset(config: DataConfig) -> DataPreview:
         points=_original(dataset, _POINTS).astype(np.float32) if dataset.event_shape == (2,) else None,
         columns=[] if dataset.is_image else _column_statistics(dataset),
         reading=dataset.reading,
-        unused=[UnusedColumn(name=name, reason=reason) for name, reason in dataset.unused[:_UNUSED]],
+        unused=[
+            UnusedColumn(name=column.name, reason=column.reason, usable=column.usable)
+            for column in dataset.unused[:_UNUSED]
+        ],
         more_unused=max(0, len(dataset.unused) - _UNUSED),
         suggested=suggest_settings(config),
         warnings=[*dataset.warnings, *column_warnings(config, dataset)],

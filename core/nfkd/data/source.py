@@ -11,7 +11,7 @@ from typing import ClassVar, Generic, TypeVar
 from nfkd.config import Config, ConfigProblem
 from nfkd.config.tables import Scaling
 from nfkd.data.augmentation import PLAIN, Augmentation
-from nfkd.data.dataset import DataError, DataSplit
+from nfkd.data.dataset import DataError, DataSplit, UnusedColumn
 from nfkd.data.files import stamp
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -56,7 +56,7 @@ class Loaded:
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
     reading: str = ""
-    unused: tuple[tuple[str, str], ...] = ()
+    unused: tuple[UnusedColumn, ...] = ()
     warnings: tuple[ConfigProblem, ...] = ()
     split: str = ""
 

@@ -56,12 +56,13 @@ def sentinel_warnings(rows: np.ndarray, names: Sequence[str]) -> tuple[ConfigPro
         return ()
     listed = ", ".join(text for _, text in found[:_MOST])
     more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
-    texts = ", ".join(f'"{value}"' for value in dict.fromkeys(value for value, _ in found[:_MOST]))
+    values = tuple(dict.fromkeys(value for value, _ in found[:_MOST]))
+    texts = ", ".join(f'"{value}"' for value in values)
     message = (
         f"columns hold a value far from all others: {listed}{more}. If it stands for a missing value, set "
         f"data.missing_texts = [{texts}]"
     )
-    return (ConfigProblem("data.missing_texts", message),)
+    return (ConfigProblem("data.missing_texts", message, values),)
 
 
 def _count_far(values: np.ndarray, end: float) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from nfkd.config import ConfigProblem
 from nfkd.config.tables import TableConfig
 from nfkd.data.columns import Column, Table, suggest_columns
-from nfkd.data.dataset import DataError
+from nfkd.data.dataset import DataError, UnusedColumn
+from nfkd.data.examples import Examples
 from nfkd.data.files import list_names
 from nfkd.data.table_parts import PartTable
 
 _MOST_PROBLEMS = 100
+_FIRST_ROWS, _CHUNK = 100, 2**21  # rows that are looked at first for constant columns, and values at a time then
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Chosen:
     part
         The column that names the part of each row; -1 without one.
     unused
-        Name of each other column, and why it is not used.
+        Each other column, and why it is not used.
     """
 
     targets: tuple[int, ...]
@@ -36,7 +41,7 @@ class Chosen:
     weight: tuple[int, ...]
     names: tuple[str, ...]
     part: int = -1
-    unused: tuple[tuple[str, str], ...] = ()
+    unused: tuple[UnusedColumn, ...] = ()
 
     @property
     def all(self) -> tuple[int, ...]:
@@ -48,12 +53,47 @@ class Chosen:
         """Shape of an example."""
         return (len(self.targets),)
 
+    def without(self, table: Table, values: Mapping[int, float]) -> Chosen:
+        """Return the choice without modelled columns that are constant.
+
+        Parameters
+        ----------
+        table
+            The table.
+        values
+            The value of each constant column by its position in `targets`; NaN if it holds nothing.
+        """
+        unused = {column.name: column for column in self.unused}
+        for position, value in values.items():
+            reason = "holds nothing" if math.isnan(value) else f"is {value:.6g} in every row"
+            unused[self.names[position]] = UnusedColumn(self.names[position], reason)
+        return replace(
+            self,
+            targets=tuple(index for position, index in enumerate(self.targets) if position not in values),
+            names=tuple(name for position, name in enumerate(self.names) if position not in values),
+            unused=tuple(unused[column.name] for column in table.columns if column.name in unused),
+        )
+
     def problem(self, position: int, message: str) -> ConfigProblem:
         """Return a problem of the column at a position in `all`, at the config's field that chose it."""
         field = "columns"
         if position >= len(self.targets):
             field = "context" if position < len(self.targets) + len(self.context) else "weight"
         return ConfigProblem(f"data.{field}", f"column {self.names[position]} {message}")
+
+
+def constant_columns(parts: Sequence[Examples], count: int) -> dict[int, float]:
+    """Return the value of each of the first `count` columns that has one value (or NaN) in all rows, by its index."""
+    first = np.asarray(parts[0][:1])[0, :count]
+    candidates = np.arange(count)
+    for rows in parts:
+        start, size = 0, _FIRST_ROWS
+        while start < len(rows) and len(candidates):
+            chunk = np.asarray(rows[start : start + size])[:, candidates]
+            same = (chunk == first[candidates]) | (np.isnan(chunk) & np.isnan(first[candidates]))
+            candidates = candidates[same.all(axis=0)]
+            start, size = start + size, max(_FIRST_ROWS, _CHUNK // count)
+    return {int(index): float(first[index]) for index in candidates}
 
 
 class _Finder:
@@ -121,7 +161,11 @@ def choose(config: TableConfig, table: Table, name: str) -> Chosen:
     if problems:
         raise DataError(problems)
     names = tuple(table.columns[index].name for index in targets + context + weight)
-    unused = tuple((column.name, _reason(column)) for index, column in enumerate(table.columns) if index not in owner)
+    unused = tuple(
+        UnusedColumn(column.name, _reason(column), usable=not column.problem)
+        for index, column in enumerate(table.columns)
+        if index not in owner
+    )
     return Chosen(targets, context, weight, names, part[0] if part else -1, unused)
 
 

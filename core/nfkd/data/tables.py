@@ -6,7 +6,7 @@ table too large for memory is better saved as .npy or .h5, which are read on acc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +15,14 @@ from nfkd.data.array_tables import array_table
 from nfkd.data.arrays import open_array, open_npy
 from nfkd.data.columns import Table, frame_table, polars_errors, refuse_repeated, refuse_wide
 from nfkd.data.files import ConfigPath, list_names, refuse_large
-from nfkd.data.numbers import is_number
+from nfkd.data.header import count_titles, count_units, is_header, skipped_rows
 from nfkd.data.pandas_hdf5 import read_hdf5
 from nfkd.data.text_tables import read_text
 from nfkd.data.unpacking import refuse_inflated
 from nfkd.files import require_regular
 
 _AS_NPY = "save it as .npy or .h5, which are read on access"
+_HEAD_ROWS = 200
 _DEFAULT = TableConfig()
 
 
@@ -97,18 +98,32 @@ def _read_sheet(file: ConfigPath, config: TableConfig, key: str) -> Table:
         book = fastexcel.read_excel(file.path)
         if key and key not in book.sheet_names:
             replace(file, field="data.key").refuse(f"has no sheet {key!r}: there is {list_names(book.sheet_names)}")
-        sheet = book.load_sheet(key or 0, header_row=0, schema_sample_rows=None)
-        refuse_wide(file, sheet.width)
-        refuse_large(file, 16 * sheet.height * sheet.width, _AS_NPY)
-        first = book.load_sheet(key or 0, header_row=None, n_rows=1, dtypes="string").to_polars()
-        numbers = all(is_number(cell or "") for cell in (first.row(0) if first.height else ()))
-        if config.header == "no" or (config.header == "auto" and numbers):
-            sheet = book.load_sheet(key or 0, header_row=None, schema_sample_rows=None)
+        size = book.load_sheet(key or 0, header_row=None, n_rows=0)
+        refuse_wide(file, size.width)
+        refuse_large(file, 16 * size.total_height * size.width, _AS_NPY)
+        head = book.load_sheet(key or 0, header_row=None, n_rows=_HEAD_ROWS, dtypes="string").to_polars()
+        titles, header, units = _rows_above(
+            [["" if cell is None else cell for cell in row] for row in head.rows()], config
+        )
+        sheet = book.load_sheet(
+            key or 0,
+            header_row=titles if header else None,
+            skip_rows=units if header else titles,
+            schema_sample_rows=None,
+        )
     except fastexcel.FastExcelError:
         file.refuse("is not a complete Excel file (.xlsx), or needs a password: save it again")
     with polars_errors(lambda: file.refuse("is not a table that can be read: save it as .csv")):
         frame = pl.DataFrame(sheet.to_polars())
-        return frame_table(_names(frame), frame, config, parts=[f"sheet {key or book.sheet_names[0]}"])
+        parts = [f"sheet {key or book.sheet_names[0]}", *skipped_rows(titles, units)]
+        return frame_table(_names(frame), frame, config, parts=parts)
+
+
+def _rows_above(rows: Sequence[Sequence[str]], config: TableConfig) -> tuple[int, bool, int]:
+    """Return the number of titles in the first rows of a sheet, whether a header follows, and the rows of units."""
+    titles = count_titles(rows)
+    header = bool(rows) and (is_header(rows[titles:]) if config.header == "auto" else config.header == "yes")
+    return titles, header, count_units(rows[titles + 1 :]) if header else 0
 
 
 def _names(frame: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 
 from nfkd.config.tables import TableConfig
 from nfkd.data.columns import MOST_COLUMNS, Table, frame_table, polars_errors
+from nfkd.data.dataset import reported_as
 from nfkd.data.dialect import Dialect, detect
 from nfkd.data.files import ConfigPath, refuse_large
 from nfkd.data.numbers import MISSING, allowed_styles
@@ -22,6 +24,19 @@ _AS_NPY = "save it as .npy or .h5, which are read on access"
 _HEAD, _LONGEST_HEAD, _HEAD_LINES = 1 << 18, 1 << 23, 8  # bytes that the dialect is detected from
 _SAMPLED = 1 << 20  # bytes at three positions of a file, from which the number of values is estimated
 _BOM = b"\xef\xbb\xbf"
+_START = 64  # bytes
+_CONTENTS = (
+    (rb"PK\x03\x04", "an Excel file or an archive: name it .xlsx or .zip"),
+    (rb"\xd0\xcf\x11\xe0", "an old Excel file: save it as .xlsx or .csv"),
+    (rb"\x1f\x8b", "compressed data: add .gz to its name"),
+    (rb"PAR1", "a Parquet file: name it .parquet"),
+    (rb"ARROW1", "a Feather file: name it .feather"),
+    (rb"\x89HDF", "an HDF5 file: name it .h5"),
+    (rb"%PDF", "a PDF document, not a table: save the table as .csv"),
+    (rb"<(?:!doctype|html|\?xml|table)", "a web page or XML, not a table: get the file itself, or save it as .csv"),
+    (rb"(?:\{|\[\s*[\[{])\s*[\"{\[\d]", "JSON, not a table: save it as .csv or .parquet"),
+)
+"""How other files begin, and what is said of them."""
 
 
 def read_text(file: ConfigPath, config: TableConfig) -> Table:
@@ -43,11 +58,13 @@ def read_text(file: ConfigPath, config: TableConfig) -> Table:
         head = _head(stream)
         whole = not stream.read(1)
     dialect = detect(file, head, config, inner_suffix(file), whole=whole)
-    if len(dialect.names) > MOST_COLUMNS:
-        file.refuse(f"has more than {MOST_COLUMNS:,} columns: give a file with fewer")
-    refuse_large(file, _size(content, dialect), _AS_NPY)
-    content = _as_utf8(content, dialect, head)
-    frame = _read(file, content, dialect, config)
+    _refuse_other_content(file, head, dialect)
+    with reported_as(", ".join(dialect.parts)):
+        if len(dialect.names) > MOST_COLUMNS:
+            file.refuse(f"has more than {MOST_COLUMNS:,} columns: give a file with fewer")
+        refuse_large(file, _size(content, dialect), _AS_NPY)
+        content = _as_utf8(content, dialect, head)
+        frame = _read(file, content, dialect, config)
     names = [name if dialect.named else str(index) for index, name in enumerate(dialect.names)]
     separator = dialect.separator if len(dialect.names) > 1 else ""
     return frame_table(names, frame, config, separator=separator, parts=dialect.parts)
@@ -55,6 +72,16 @@ def read_text(file: ConfigPath, config: TableConfig) -> Table:
 
 def _open(content: bytes | Path) -> BinaryIO:
     return io.BytesIO(content) if isinstance(content, bytes) else open_regular(content)
+
+
+def _refuse_other_content(file: ConfigPath, head: bytes, dialect: Dialect) -> None:
+    """Refuse files that are no tables of text, whatever their names say."""
+    start = head.removeprefix(_BOM).lstrip()[:_START]
+    for sign, what in _CONTENTS:
+        if re.match(sign, start, re.IGNORECASE):
+            file.refuse(f"holds {what}")
+    if b"\0" in head and not dialect.encoding.startswith("utf-16"):
+        file.refuse("holds binary data, not text: give a table as text, or the right suffix to its name")
 
 
 def _head(stream: BinaryIO) -> bytes:

@@ -44,16 +44,21 @@ class ColumnStatistics(Message, frozen=True):
 
 
 class UnusedColumn(Message, frozen=True):
-    """A column of a table that is not used, and why, such as ``holds true and false: name it to use it as 1 and 0``."""
+    """A column of a table that is not used, and why, such as ``holds true and false; name it to use it as 1 and 0``.
+
+    `usable` tells whether it holds numbers, so that it is used where the config names it.
+    """
 
     name: str
     reason: str
+    usable: bool = False
 
 
 class DataPreview(Message, frozen=True):
     """A preview of a data set.
 
-    Where `problems` is not empty, only these, the download fields, `suggested` and, if known, `event_shape` are set.
+    Where `problems` is not empty, only these, the download fields, `suggested` and, if known, `event_shape` and
+    `reading` are set.
 
     Attributes
     ----------
@@ -61,6 +66,8 @@ class DataPreview(Message, frozen=True):
         Such as ``digits: 1,259 train, 269 validation, 269 test, 1×8×8``.
     counts
         Examples in the training, validation and test split.
+    split
+        How the rows of a table are split, such as ``split in the order of the rows``; empty if at random.
     unit
         Unit of the likelihood, such as ``bits/dim``.
     levels
@@ -90,6 +97,7 @@ class DataPreview(Message, frozen=True):
     problems: list[ConfigProblem] = msgspec.field(default_factory=list[ConfigProblem])
     summary: str = ""
     counts: list[int] = msgspec.field(default_factory=list[int])
+    split: str = ""
     event_shape: list[int] = msgspec.field(default_factory=list[int])
     context_features: int = 0
     unit: str = ""

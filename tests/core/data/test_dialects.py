@@ -222,7 +222,7 @@ def test_each_column_that_is_not_used_has_a_reason(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "\n".join([",x,flag,kind,day,empty,gap", *rows]))
     dataset = load_dataset(TableConfig(path=str(path)))
     assert dataset.columns == ("x",)
-    unused = dict(dataset.unused)
+    unused = {column.name: column.reason for column in dataset.unused}
     assert "counts the rows" in unused["0"]
     assert "true and false" in unused["flag"]
     assert "a column of 0 and 1 for each value" in unused["kind"]
@@ -231,7 +231,7 @@ def test_each_column_that_is_not_used_has_a_reason(tmp_path: Path) -> None:
     named = load_dataset(TableConfig(path=str(path), context=("flag",), columns=("0", "x"), scaling="none"))
     assert named.train.context is not None
     assert set(np.unique(named.train.context)) == {0.0, 1.0}
-    assert dict(named.unused)["day"] == unused["day"]
+    assert {column.name: column.reason for column in named.unused}["day"] == unused["day"]
 
 
 def test_a_first_column_that_does_not_count_is_used(tmp_path: Path) -> None:

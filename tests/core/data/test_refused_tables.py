@@ -37,8 +37,22 @@ def test_constant_columns_are_refused_by_name(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", values)
     for kind in ("standard", "robust", "quantile", "none"):
         message = "column py is 0.1 in every row of the training split"
-        assert f"data.columns: {message}" in refusal(path, scaling=kind)
+        assert f"data.columns: {message}" in refusal(path, scaling=kind, columns=("px", "py"))
         assert f"data.context: {message}" in refusal(path, scaling=kind, context=("py",))
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_constant_columns_that_no_setting_names_are_left_out_and_reported(tmp_path: Path, ending: str) -> None:
+    values = table()
+    path = write(tmp_path / f"t.{ending}", values)
+    names = load_dataset(TableConfig(path=path)).columns
+    values[:, 1] = 0.1
+    write(tmp_path / f"t.{ending}", values)
+    dataset = load_dataset(TableConfig(path=path))
+    assert dataset.columns == names[:1] + names[2:]
+    assert [(column.name, column.reason) for column in dataset.unused] == [(names[1], "is 0.1 in every row")]
+    values[:] = 2.0
+    assert "is 2 in every row of the training split" in refusal(write(tmp_path / f"t.{ending}", values))
 
 
 def test_a_column_that_is_constant_in_the_training_split_is_refused(tmp_path: Path) -> None:

@@ -235,9 +235,11 @@ def test_missing_contexts_and_weights_are_filled_in_too(tmp_path: Path) -> None:
 
 def test_a_column_without_values_cannot_be_filled_in(tmp_path: Path) -> None:
     holes(tmp_path / "t.npy", list(range(ROWS)), 1)
-    assert "data.columns: column 1 has no value in the training split" in refusal(
-        str(tmp_path / "t.npy"), missing="median"
-    )
+    path = str(tmp_path / "t.npy")
+    named = refusal(path, missing="median", columns=("0", "1"))
+    assert "data.columns: column 1 has no value in the training split" in named
+    unused = load_dataset(TableConfig(path=path, missing="median")).unused
+    assert [(column.name, column.reason) for column in unused] == [("1", "holds nothing")]
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------

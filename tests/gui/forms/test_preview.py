@@ -176,13 +176,13 @@ def test_warnings_about_columns_are_shown_once(
     script.previews["table"] = preview_of(event_shape=[2], levels=0, unit="nats", warnings=[warning])
     choose(form, "data.kind", "table")
     settled()
-    label = part(form, "preview.warnings")
+    label = part(form, "preview.warnings.0")
     assert label.isVisible()
     assert label.text() == "Column rain has a spike, the value 0 in 80 % of the rows."
     script.previews["table"] = preview_of(event_shape=[2], levels=0, unit="nats")
     ready.data_preview.refresh()
     settled()
-    assert not label.isVisible()
+    assert not part(form, "preview.warnings").isVisible()
 
 
 def test_a_problem_is_shown_in_the_preview_while_other_fields_are_invalid(

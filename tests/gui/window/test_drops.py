@@ -289,3 +289,48 @@ def test_what_cannot_be_used_is_named_with_what_can(window: MainWindow, tmp_path
         dialog.accept()
         QApplication.processEvents()
     assert window.studio.experiment.document == before
+
+
+@pytest.mark.parametrize(
+    "name", ["t.csv", "t.tsv", "T.TXT", "t.dat", "t.data", "t.csv.gz", "t.zip", "t.feather", "t.xlsx", "t.parquet"]
+)
+def test_every_kind_of_table_becomes_the_data_set_and_shows_its_preview(
+    window: MainWindow, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(b"x")
+    window.open_workspace("train")
+    drop(window, mime_of(file))
+    data = window.studio.experiment.document["data"]
+    assert (data["kind"], data["path"]) == ("table", str(file))
+    assert (window.workspace, window.design.properties.head.title.text()) == ("design", "Data")
+
+
+def test_the_engine_decides_what_an_archive_of_arrays_holds(
+    window: MainWindow, script: Any, do: Do, tmp_path: Path
+) -> None:
+    file = tmp_path / "data.npz"
+    np.savez(file, np.zeros((40, 3)))
+    script.previews["image_stack"] = DataPreview(problems=[ConfigProblem("data.path", "has the shape 40×3")])
+
+    async def scenario() -> None:
+        drop(window, mime_of(file))
+        await settled(window)
+
+    do(scenario())
+    assert window.studio.experiment.document["data"]["kind"] == "table"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("old.xls", "save it as .xlsx"), ("frame.pkl", "never opened"), ("empty.csv", "is empty"), ("a.exe", "cannot")],
+)
+def test_a_file_that_cannot_be_used_is_refused_with_the_reason(
+    window: MainWindow, drops: list[Any], tmp_path: Path, name: str, why: str
+) -> None:
+    window.drop_target.dropped.disconnect(window.file_drops.take)
+    file = tmp_path / name
+    file.write_bytes(b"" if name == "empty.csv" else b"x")
+    drop(window, mime_of(file))
+    window.drop_target.dropped.connect(window.file_drops.take)
+    assert [(each.kind, why in each.text) for each in drops] == [("nothing", True)]

@@ -11,14 +11,14 @@ import numpy as np
 from nfkd.config import ConfigProblem
 from nfkd.config.tables import TableConfig
 from nfkd.data.columns import Table
-from nfkd.data.dataset import DataError, DataSplit
+from nfkd.data.dataset import DataError, DataSplit, reported_as
 from nfkd.data.examples import Examples, apply
 from nfkd.data.files import ConfigPath, expanded, named_file
 from nfkd.data.images import FEWEST
 from nfkd.data.scaling import sample, unfit
 from nfkd.data.source import Loaded, Source
 from nfkd.data.suspicious import counting_warnings, sentinel_warnings
-from nfkd.data.table_columns import Chosen, choose, same_columns
+from nfkd.data.table_columns import Chosen, choose, constant_columns, same_columns
 from nfkd.data.table_parts import PartTable, describe_split, open_parts, rows_of_parts
 
 _READ_WHOLE = 2**27  # values: a table of up to a GiB of float64 is read into memory, where batches are fast
@@ -57,13 +57,18 @@ class AnyTable(Source[TableConfig]):
         """
         file = _file(config)
         tables = open_parts(config, file)
+        with reported_as(tables["train"].table.reading):
+            return self._load(config, tables)
+
+    def _load(self, config: TableConfig, tables: Mapping[str, PartTable]) -> Loaded:
         main = tables["train"]
         if not main.table.count:
             main.file.refuse("holds no rows: give a table with some")
         chosen = choose(config, main.table, main.name)
         _refuse_few(tables, chosen)
+        chosen, rows = _rows_of_parts(config, tables, chosen)
         reads = {
-            part: _read(config, each, same_columns(chosen, main, each, part), several=len(tables) > 1)
+            part: _read(config, each, same_columns(chosen, main, each, part), rows[part], several=len(tables) > 1)
             for part, each in tables.items()
         }
         splits = {part: read.split for part, read in reads.items()}
@@ -121,12 +126,33 @@ class _Read:
     warnings: tuple[ConfigProblem, ...]
 
 
-def _read(config: TableConfig, part: PartTable, chosen: Chosen, *, several: bool) -> _Read:
-    table, numbers = part.table, _missing_numbers(config)
+def _rows_of_parts(
+    config: TableConfig, tables: Mapping[str, PartTable], chosen: Chosen
+) -> tuple[Chosen, dict[str, Examples]]:
+    """Return the rows of each part, and the columns without those that are constant and that the config does not name.
+
+    They must have the same value in all parts; columns that are constant in one part are refused later.
+    """
+    main = tables["train"]
+    of_parts = {part: same_columns(chosen, main, each, part) for part, each in tables.items()}
+    rows = {part: _rows(config, each.table, of_parts[part]) for part, each in tables.items()}
+    constant = {} if config.columns else constant_columns(list(rows.values()), len(chosen.targets))
+    if not constant or len(constant) == len(chosen.targets):
+        return chosen, rows
+    chosen = chosen.without(main.table, constant)
+    of_parts = {part: same_columns(chosen, main, each, part) for part, each in tables.items()}
+    return chosen, {part: _rows(config, each.table, of_parts[part]) for part, each in tables.items()}
+
+
+def _rows(config: TableConfig, table: Table, chosen: Chosen) -> Examples:
     rows = table.rows(chosen.all)
     if len(rows) * len(chosen.all) <= _READ_WHOLE:
         rows = rows[:]
-    rows = _without(rows, numbers)
+    return _without(rows, _missing_numbers(config))
+
+
+def _read(config: TableConfig, part: PartTable, chosen: Chosen, rows: Examples, *, several: bool) -> _Read:
+    table, numbers = part.table, _missing_numbers(config)
     kept, missing = _scan(config, rows, chosen, f" of {part.name}" if several else "")
     warnings: tuple[ConfigProblem, ...] = ()
     if isinstance(rows, np.ndarray):
