@@ -23,7 +23,6 @@ _UNSAFE = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f{_DIRECTIONS}\\ud800-\\udfff]")
 _UNSAFE_IN_LINES = re.compile(f"[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f{_DIRECTIONS}\\ud800-\\udfff]")
 _SEPARATORS = re.compile(r'[/\\:*?"<>|]')
 _MINUTE = 60
-_THOUSAND, _MILLION = 1e3, 1e6
 _BYTES = range(0xDC80, 0xDD00)
 """The characters that Python uses for bytes that are not UTF-8, such as in a file name."""
 
@@ -138,27 +137,6 @@ def latex_text(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: Se
     head = rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in numeric)}}}"
     return "\n".join([head, r"\toprule", line(header), r"\midrule", *map(line, rows), r"\bottomrule",
                       r"\end{tabular}"])  # fmt: skip
-
-
-def format_number(value: float, form: str) -> str:
-    """Return a number in a format; a large one without decimals, or with an exponent, if the format has no separators.
-
-    Parameters
-    ----------
-    value
-        Any number.
-    form
-        Format specification for usual values, such as ``.4f``.
-
-    Examples
-    --------
-    >>> [format_number(value, ".4f") for value in (0.25, 9753.98, 5.85e31)]
-    ['0.2500', '9,754', '5.85e+31']
-    """
-    sign = "+" if form.startswith("+") else ""
-    if math.isfinite(value) and form.endswith("f") and "," not in form and abs(value) >= _THOUSAND:
-        form = f"{sign},.0f" if abs(value) < _MILLION else f"{sign}.2e"
-    return f"{value:{form}}"
 
 
 def format_span(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_an_evaluation_is_cancelled_between_two_flows(trained: Path) -> None:
             if isinstance(event, events.InspectionProgress) and not cancelled:
                 cancelled.append(asyncio.ensure_future(watched.engine.answer(CancelEvaluation(ticket=event.ticket))))
 
-        cancelled: list[asyncio.Future[object]] = []
+        cancelled: list[asyncio.Future[Any]] = []
         watched.engine.subscribe(cancel)
         reply = await watched.engine.answer(request)
         assert isinstance(reply, RunsEvaluated)
