@@ -37,7 +37,7 @@ from nfkd.runs.reader import open_run
 from nfkd.runs.state import read_state, write_row
 from nfkd.runs.writer import RunWriter
 from nfkd.terminal import standard_streams, terminal
-from nfkd.text import name_problem, plain, plain_lines
+from nfkd.text import format_number, latex_text, name_problem, plain, plain_lines
 from tests.core.tiny import moons
 
 DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\u2028\u2029"
@@ -327,3 +327,26 @@ def test_texts_of_a_run_are_escaped_in_csv_and_pictures(tmp_path: Path) -> None:
     assert row == ["5", "'=1+1", "'@x", "1.0", "0.25"]
     written = export_figures(open_run(run), tmp_path / "figures")
     assert {path.name for path in written} >= {"curves.png", "matching.png"}
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (0.25, ".4f", "0.2500"),
+        (-2268.2175, ".4f", "-2,268"),
+        (9753.98, "+.4f", "+9,754"),
+        (1.95e31, ".4f", "1.95e+31"),
+        (1040086.0, ",.0f", "1,040,086"),
+        (2e-7, ".1e", "2.0e-07"),
+        (float("nan"), ".4f", "nan"),
+    ],
+)
+def test_large_numbers_have_no_useless_digits(value: float, form: str, text: str) -> None:
+    assert format_number(value, form) == text
+
+
+def test_latex_has_minus_signs_and_indents() -> None:
+    rows = [["  difference", "-0.5 ± 2e-07"], ["hidden-8_steps-1", "‖z‖² against χ²"]]
+    lines = latex_text(["", "a"], rows, [False, False]).splitlines()
+    assert lines[4] == r"\quad difference & $-$0.5 $\pm$ 2e$-$07 \\"
+    assert lines[5] == r"hidden-8\_steps-1 & $\Vert$z$\Vert$$^2$ against $\chi$$^2$ \\"

@@ -216,16 +216,16 @@ def test_runs_that_appear_in_sub_folders_are_reported(tmp_path: Path) -> None:
     run_engine(scenario, LIMITS)
 
 
-def test_a_report_of_one_run_is_written(trained: Path, tmp_path: Path) -> None:
+def test_reports_of_one_run_and_of_a_folder_are_written(trained: Path, tmp_path: Path) -> None:
     run = str(trained / "sub" / "narrow")
 
     async def scenario(watched: Watched) -> None:
         path = tmp_path / "report.html"
         await watched.engine.answer(comparing.WriteReport(runs=[run], path=str(path)))
         assert "narrow" in path.read_text(encoding="utf-8")
-        two = await refusal(watched.engine, comparing.WriteReport(runs=[run, run], path=str(path)))
-        assert two.error.action == "Choose one run."
-        pdf = await refusal(watched.engine, comparing.WriteReport(runs=[run], path=str(tmp_path / "report.pdf")))
-        assert "does not end in .html" in pdf.error.cause
+        await watched.engine.answer(comparing.WriteReport(runs=[str(trained)], path=str(path)))
+        assert "Students, the best first" in path.read_text(encoding="utf-8")
+        text = await refusal(watched.engine, comparing.WriteReport(runs=[run], path=str(tmp_path / "report.txt")))
+        assert "does not end in .html" in text.error.cause
 
     run_engine(scenario)
