@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from nfkd.config.flows import Permutation
 from nfkd.flows.layer import Layer, Prior, Split
-from nfkd.flows.networks import Norm, ZeroLast, affine, pairs
+from nfkd.flows.networks import Norm, ZeroLast, affine, drawing, pairs
 
 
 class Squeeze(Layer):
@@ -111,7 +111,8 @@ def _refuse_singular(diagonal: Tensor) -> None:
 
 
 def _rotation(channels: int, generator: torch.Generator | None) -> Tensor:
-    return torch.linalg.qr(torch.randn(channels, channels, generator=generator))[0]
+    matrix = torch.randn(channels, channels, generator=generator) if drawing() else torch.empty(channels, channels)
+    return torch.linalg.qr(matrix)[0]
 
 
 def _shuffle(channels: int, generator: torch.Generator | None) -> Tensor:
@@ -141,8 +142,8 @@ class LUMixing(ActNormLinear):
         diagonal = upper.diagonal()
         self.register_buffer("permutation", permutation)
         self.register_buffer("sign", diagonal.sign())
-        self.lower = nn.Parameter(lower.tril(-1))
-        self.upper = nn.Parameter(upper.triu(1))
+        self.lower = nn.Parameter(lower.tril(-1) if drawing() else lower)
+        self.upper = nn.Parameter(upper.triu(1) if drawing() else upper)
         self.log_diagonal = nn.Parameter(diagonal.abs().log())
 
     def _factors(self) -> tuple[Tensor, Tensor]:
