@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from nfkd.config import TERMS, Config, ExperimentConfig, preset_names
 from nfkd.config.datasets import DATA_KINDS
+from nfkd.config.splits import SplitConfig
 from nfkd.config.tables import TableConfig
 from nfkd.data.source import Source
 from nfkd.data.sources import SOURCES
@@ -75,10 +76,11 @@ def data() -> str:
 def table_settings() -> str:
     """Return the table of the settings of a table that say how it is read and split."""
     fields = TableConfig.model_fields
-    first, last = list(fields).index("split"), list(fields).index("kind")
+    names = list(fields)[list(fields).index("separator") :]
     rows = [
         (f"`data.{name}`", _values(fields[name]), (fields[name].description or "").rstrip("."))
-        for name in list(fields)[first:last]
+        for name in names
+        if name not in SplitConfig.model_fields
     ]
     return _table(("setting", "values", "what it is"), rows)
 

@@ -94,7 +94,7 @@ class _TableTextConfig(Config, frozen=True):
     header: Literal["auto", "yes", "no"] = field(
         "auto",
         title="Header",
-        help="Whether the first row has names; auto: unless it is numbers.",
+        help="Whether the first row has names; auto: detected.",
         advanced=True,
     )
     missing_texts: tuple[str, ...] = field(

@@ -225,7 +225,12 @@ class _Styles:
         if separator and any(len(reading.styles) > 1 and reading.signed for reading in self._readings.values()):
             decimals |= _decimals(frame)
         self._chosen = {name: chosen_style(reading, decimals, separator) for name, reading in self._readings.items()}
-        others = [name for name, reading in self._readings.items() if not reading.styles]
+        first = dict(zip(text.columns, text.row(0) if text.height else (None,) * text.width, strict=True))
+        others = [
+            name
+            for name, reading in self._readings.items()
+            if not reading.styles and (first[name] or "true").lower() in ("true", "false")
+        ]
         true = holds_for_all(text.select(others), lambda column: column.str.contains("(?i)^(?:true|false)$"))
         self._booleans = {name for name, holds in zip(others, true, strict=True) if holds}
 

@@ -94,5 +94,10 @@ def _is_value(cell: str) -> bool:
 def _holds_numbers(rows: Sequence[Row], index: int) -> bool:
     """Return whether most values of a column are numbers, and some are not missing."""
     cells = [row[index] for row in rows if index < len(row)]
-    numbers = sum(map(is_number, cells))
-    return numbers >= _MOSTLY * len(cells) and any(map(_is_value, cells))
+    most = (1 - _MOSTLY) * len(cells)
+    wrong = 0
+    for cell in cells:
+        wrong += not is_number(cell)
+        if wrong > most:
+            return False
+    return any(map(_is_value, cells))

@@ -161,18 +161,19 @@ class Reading:
 def fitting(frame: Any, styles: Sequence[Style]) -> dict[str, Reading]:
     """Return the styles that fit all values of each column of a frame of `cleaned` text, by the column's name."""
     found: dict[str, dict[str, Style]] = {name: {} for name in frame.columns}
+    first = frame.row(0) if frame.height else (None,) * frame.width
+    possible = [name for name, value in zip(frame.columns, first, strict=True) if value is None or _ANY.match(value)]
     for style in styles:
-        names = [name for name, known in found.items() if style.decimal not in known]
+        names = [name for name in possible if style.decimal not in found[name]]
         for rows in (frame.head(_SAMPLE), frame) if frame.height > _SAMPLE else (frame,):
             fits = holds_for_all(rows.select(names), lambda column, style=style: column.str.contains(style.pattern))
             names = [name for name, fit in zip(names, fits, strict=True) if fit]
         for name in names:
             found[name][style.decimal] = style
-    plain = holds_for_all(frame, lambda column: ~column.str.contains("[.,]"))
-    return {
-        name: Reading(tuple(found[name].values()), not unsigned and bool(found[name]))
-        for name, unsigned in zip(frame.columns, plain, strict=True)
-    }
+    numbers = [name for name in possible if found[name]]
+    plain = holds_for_all(frame.select(numbers), lambda column: ~column.str.contains("[.,]"))
+    signed = {name for name, unsigned in zip(numbers, plain, strict=True) if not unsigned}
+    return {name: Reading(tuple(known.values()), name in signed) for name, known in found.items()}
 
 
 def first_wrong(series: Any, styles: Sequence[Style]) -> tuple[int, str, bool]:

@@ -15,6 +15,7 @@ from nfkd.data.examples import Examples, in_memory
 
 _OUTPUT = np.float32
 _MOST_FITTED = 2**24  # values
+_NARROWEST, _WIDEST = 1e-140, 1e140  # ranges whose squares are neither 0 nor infinite in float64
 _BOUND = 1e-7  # scikit-learn's: values or ranks this near to an end are at the end
 _KNOTS = 1000
 
@@ -207,7 +208,7 @@ def fit_scaler(kind: Scaling, train: np.ndarray) -> Scaler | None:
         return None
     if kind == "quantile":
         return QuantileScaler.fit(train)
-    rows = train.astype(np.float64)
+    rows = train.astype(np.float64, copy=False)
     deviation = rows.std(axis=0)
     if kind == "standard":
         return AffineScaler(rows.mean(axis=0), deviation)
@@ -229,15 +230,19 @@ def sample(values: Examples) -> np.ndarray:
     return values[:] if in_memory(values) else values[: max(1, _MOST_FITTED // values.shape[1])]
 
 
+def _has_deviation(values: np.ndarray) -> bool:
+    """Return whether the standard deviation of a column is neither 0 nor infinite in float64."""
+    with np.errstate(all="ignore"):
+        return bool(0 < values.std() < np.inf)
+
+
 def unfit(train: np.ndarray) -> dict[int, str]:
     """Return the columns of the training rows, (N, features), that no flow can learn, each with the reason."""
     rows = train.astype(np.float64, copy=False)
-    with np.errstate(all="ignore"):
-        deviation = rows.std(axis=0)
     found = {}
-    for column, (low, high, width) in enumerate(zip(rows.min(axis=0), rows.max(axis=0), deviation, strict=True)):
+    for column, (low, high) in enumerate(zip(rows.min(axis=0), rows.max(axis=0), strict=True)):
         if low == high:
             found[column] = f"is {low:g} in every row of the training split: leave it out"
-        elif not 0 < width < np.inf:
+        elif not _NARROWEST < high - low < _WIDEST and not _has_deviation(rows[:, column]):
             found[column] = f"goes from {low:g} to {high:g}, which is too wide or too narrow a range: change its unit"
     return found
