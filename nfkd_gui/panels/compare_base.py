@@ -13,12 +13,15 @@ from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import COLOURS, CompareModel
 from nfkd_gui.model.export_files import file_stem
 from nfkd_gui.model.studio import Studio
-from nfkd_gui.theme import set_space, tokens
+from nfkd_gui.theme import limit_size, set_space, tokens
+from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.exportable import Exportable
 from nfkd_gui.widgets.labels import WrappedLabel
 
 _FRAME = 50
 """Milliseconds between two drawings, at least."""
+_CHOICE = 132
+"""Largest width of a combo box in the head."""
 
 
 class ComparePanel(QWidget, Exportable):
@@ -124,6 +127,17 @@ class ComparePanel(QWidget, Exportable):
 
     def restyle(self) -> None:
         """Apply the current theme."""
+
+    def choice(self, name: str, label: str, help_: str, widest: int = _CHOICE) -> FittingComboBox:
+        """Return a small combo box for the head of the panel; a choice draws the panel again."""
+        combo = FittingComboBox(self)
+        combo.setObjectName(f"{self.name}.{name}")
+        combo.setAccessibleName(label)
+        combo.setToolTip(help_)
+        combo.setProperty("compact", True)
+        limit_size(combo, most=(widest, 0))
+        combo.activated.connect(self.mark_dirty)
+        return combo
 
     def colours(self) -> dict[str, str]:
         """Return the colours of the chosen groups, by key in the order of their choice."""

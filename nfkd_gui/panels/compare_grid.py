@@ -19,11 +19,10 @@ from nfkd_gui.model.value_grid import GridCell, ValueGrid, value_grid
 from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.panels.compare_choices import fill_figures, fill_settings
 from nfkd_gui.plotting.value_grid import ValueGridView
-from nfkd_gui.theme import limit_size, set_space
+from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.caption import Caption
-from nfkd_gui.widgets.combo import FittingComboBox
 
-_BOX = 150
+_WIDEST = 150  # combo box
 _MISSING = "Runs whose settings differ, such as those of a sweep, will be shown here as a grid."
 _LISTED = 8  # runs in a tooltip
 
@@ -36,9 +35,9 @@ class GridPanel(ComparePanel):
 
     def __init__(self, studio: Studio, model: CompareModel, chosen: ChosenRuns, parent: QWidget | None = None) -> None:
         super().__init__(studio, model, chosen, parent)
-        self.across = self._combo("across", "Columns", "The setting of the columns.")
-        self.down = self._combo("down", "Rows", "The setting of the rows.")
-        self.measure = self._combo("measure", "Figure", "What the cells show.")
+        self.across = self.choice("across", "Columns", "The setting of the columns.", _WIDEST)
+        self.down = self.choice("down", "Rows", "The setting of the rows.", _WIDEST)
+        self.measure = self.choice("measure", "Figure", "What the cells show.", _WIDEST)
         self.tools += [self.across, self.down, self.measure]
         self.view = ValueGridView(self.content)
         self.view.setObjectName("compare.grid.view")
@@ -52,16 +51,6 @@ class GridPanel(ComparePanel):
         column.addWidget(self.view, 1)
         column.addWidget(self.note)
         studio.progressed.connect(self._on_progress)
-
-    def _combo(self, name: str, label: str, help_: str) -> FittingComboBox:
-        combo = FittingComboBox(self)
-        combo.setObjectName(f"compare.grid.{name}")
-        combo.setAccessibleName(label)
-        combo.setToolTip(help_)
-        combo.setProperty("compact", True)
-        limit_size(combo, most=(_BOX, 0))
-        combo.activated.connect(self.mark_dirty)
-        return combo
 
     def _on_progress(self, _progress: object) -> None:
         self.mark_dirty()

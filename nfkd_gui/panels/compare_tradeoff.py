@@ -18,13 +18,12 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.panels.compare_choices import fill_figures
 from nfkd_gui.plotting.tradeoff import TradeOffPlot, TradePoint
-from nfkd_gui.theme import limit_size, scaled, set_space
+from nfkd_gui.theme import scaled, set_space
 from nfkd_gui.widgets.caption import Caption
-from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.labels import PlainLabel
 
-_BOX, _WIDE = 132, 430
-"""Largest width of a choice in the head, and width of the panel from which the word between the choices is shown."""
+_WIDE = 430
+"""Width of the panel from which the word between the choices is shown."""
 _FLOWS: tuple[Flow, ...] = ("student", "baseline", "teacher")
 
 
@@ -36,8 +35,8 @@ class TradeOffPanel(ComparePanel):
 
     def __init__(self, studio: Studio, model: CompareModel, chosen: ChosenRuns, parent: QWidget | None = None) -> None:
         super().__init__(studio, model, chosen, parent)
-        self.measure = self._combo("measure", "Measure", "How good a student is.")
-        self.cost = self._combo("cost", "Cost", "What a student costs.")
+        self.measure = self.choice("measure", "Measure", "How good a student is.")
+        self.cost = self.choice("cost", "Cost", "What a student costs.")
         self._against = PlainLabel("against", self)
         self.tools += [self.measure, self._against, self.cost]
         self.plot = TradeOffPlot(self.content)
@@ -54,16 +53,6 @@ class TradeOffPanel(ComparePanel):
         set_space(foot, 0, 8, 0, 0, 0)
         foot.addWidget(self.note)
         column.addLayout(foot)
-
-    def _combo(self, name: str, label: str, help_: str) -> FittingComboBox:
-        combo = FittingComboBox(self)
-        combo.setObjectName(f"compare.tradeoff.{name}")
-        combo.setAccessibleName(label)
-        combo.setToolTip(help_)
-        combo.setProperty("compact", True)
-        limit_size(combo, most=(_BOX, 0))
-        combo.activated.connect(self.mark_dirty)
-        return combo
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -148,8 +148,8 @@ class MainWindow(QMainWindow):
         actions.palette.triggered.connect(self._open_palette)
         self.design.search.clicked.connect(actions.palette.trigger)
         actions.preferences.triggered.connect(lambda: PreferencesDialog(studio, self).open())
-        actions.stack.triggered.connect(self._stack)
-        actions.tile.triggered.connect(self._tile)
+        actions.stack.triggered.connect(lambda _on: self.train.stack_all())
+        actions.tile.triggered.connect(lambda _on: self.train.tile_all())
         actions.reset.triggered.connect(self._reset_layout)
         actions.presentation.toggled.connect(self.presentation.show_full)
         actions.runs_folder.triggered.connect(
@@ -350,12 +350,6 @@ class MainWindow(QMainWindow):
             self.recovery.offer()
             for name in self.workspaces:
                 self._restore(name)
-
-    def _stack(self) -> None:
-        self.train.stack_all()
-
-    def _tile(self) -> None:
-        self.train.tile_all()
 
     def _reset_layout(self) -> None:
         if self.workspace:
