@@ -81,7 +81,8 @@ def test_the_keyboard_reaches_only_what_is_seen(window: MainWindow, panels: Work
     window.runs.table.setFocus()
     panels.docks["compare.grid"].raise_()
     qtbot.waitUntil(lambda: "compare.grid" in in_front(panels))
-    qtbot.waitUntil(lambda: panels.docks["compare.grid"].panel.figure() is not None)  # type: ignore[attr-defined]
+    for name in ("compare.grid", "compare.tradeoff"):
+        qtbot.waitUntil(lambda name=name: panels.docks[name].panel.figure() is not None)  # type: ignore[attr-defined]
     names = set[str]()
     for _ in range(60):
         focus = QApplication.focusWidget()
