@@ -174,7 +174,7 @@ class PreviewBox(QFrame):
             fix_size(self.plane, height=_PLANE_HEIGHT)
             self.plane.setAccessibleName("Training points")
             self.plane.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)  # the wheel scrolls the form
-            self._layout.addWidget(self.plane)
+            self._layout.insertWidget(self._layout.indexOf(self.columns), self.plane)
         self.plane.name_axes(columns[0].name, columns[1].name)
         self.plane.frame(extent_of(points))
         self.plane.show_points(points, role_colour("data"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nfkd.config import ConfigProblem
 from nfkd.data.columns import (
     AS_CODES,
     AS_DAYS,
@@ -20,8 +21,9 @@ from nfkd.data.columns import (
     mark_index,
     refuse_wide,
 )
+from nfkd.data.dataset import DataError
 from nfkd.data.examples import Examples
-from nfkd.data.files import ConfigPath, refuse_large
+from nfkd.data.files import ConfigPath, list_names, refuse_large
 
 _DTYPES = {
     "c": "holds complex numbers",
@@ -48,6 +50,14 @@ class Stored:
         """Return the values of the column from rows of its array, (rows,)."""
         values = rows[self.field] if self.field else rows
         return values if self.index is None else values[:, self.index]
+
+
+def refuse_parts(file: ConfigPath, names: Sequence[str]) -> None:
+    """Refuse arrays that are the parts of one data set, such as *train* and *test*: they are to be used as parts."""
+    if {"train", "test"} <= {name.rpartition("/")[2].lower() for name in names}:
+        hint = 'use them as parts (data.split = "arrays"), or name one of them (data.key)'
+        message = f"{file.path}: holds {list_names(names)}: {hint}"
+        raise DataError([ConfigProblem("data.split", message, "arrays")])
 
 
 def array_table(file: ConfigPath, array: Any, kinds: Mapping[str, Any] | None = None) -> Table:

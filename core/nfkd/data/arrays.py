@@ -110,6 +110,14 @@ def _open_npy(file: ConfigPath, key: str, named: ConfigPath) -> Stored:
     return open_npy(file)
 
 
+def npz_names(file: ConfigPath) -> list[str]:
+    """Return the names of the arrays in a .npz file; none if it is no such file."""
+    if not zipfile.is_zipfile(file.path):
+        return []
+    with open_regular(file.path) as content, zipfile.ZipFile(content) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
 def _open_npz(file: ConfigPath, key: str, named: ConfigPath) -> Stored:
     with open_regular(file.path) as content:
         if content.read(2) != b"PK":

@@ -8,10 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from nfkd.config import ConfigProblem
-from nfkd.data.array_tables import Stored, array_table, column_of_type, stored_table
+from nfkd.data.array_tables import Stored, array_table, column_of_type, refuse_parts, stored_table
 from nfkd.data.columns import Column, Table, refuse_wide
-from nfkd.data.dataset import DataError
 from nfkd.data.files import ConfigPath, list_names
 from nfkd.data.hdf5 import array_names, open_array, open_hdf5
 
@@ -57,11 +55,8 @@ def _frames(file: ConfigPath) -> dict[str, str]:
 
 
 def _read_array(file: ConfigPath, key: str) -> Table:
-    names = [] if key else array_names(file)
-    if {"train", "test"} <= {name.rpartition("/")[2].lower() for name in names}:
-        hint = 'use them as parts (data.split = "arrays"), or name one of them (data.key)'
-        message = f"{file.path}: holds {list_names(names)}: {hint}"
-        raise DataError([ConfigProblem("data.split", message, "arrays")])
+    if not key:
+        refuse_parts(file, array_names(file))
     array = open_array(file, key)
     if array.shape is None:
         file.refuse(f"its array {array.name} is empty")

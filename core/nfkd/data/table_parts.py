@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -10,12 +9,12 @@ import numpy as np
 
 from nfkd.config import ConfigProblem
 from nfkd.config.tables import TableConfig
+from nfkd.data.arrays import npz_names
 from nfkd.data.columns import Table
 from nfkd.data.dataset import DataError
 from nfkd.data.files import ConfigPath, list_names, named_file
 from nfkd.data.hdf5 import array_names as hdf5_names
 from nfkd.data.tables import read_table
-from nfkd.files import open_regular
 
 PARTS = ("train", "validation", "test")
 _NAMES = {
@@ -92,8 +91,7 @@ def array_names(file: ConfigPath) -> list[str]:
         if suffix in (".h5", ".hdf5"):
             return hdf5_names(file)
         if suffix == ".npz":
-            with open_regular(file.path) as content, zipfile.ZipFile(content) as archive:
-                return [name.removesuffix(".npy") for name in archive.namelist()]
+            return npz_names(file)
     return replace(file, field="data.split").refuse("has no named arrays: give a .npz or .h5 file, or another split")
 
 

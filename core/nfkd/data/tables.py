@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from nfkd.config.tables import TableConfig
-from nfkd.data.array_tables import array_table
-from nfkd.data.arrays import open_array, open_npy
+from nfkd.data.array_tables import array_table, refuse_parts
+from nfkd.data.arrays import npz_names, open_array, open_npy
 from nfkd.data.columns import Table, frame_table, polars_errors, refuse_repeated, refuse_wide
 from nfkd.data.files import ConfigPath, list_names, refuse_large
 from nfkd.data.header import count_titles, count_units, is_header, skipped_rows
@@ -126,6 +126,12 @@ def _rows_above(rows: Sequence[Sequence[str]], config: TableConfig) -> tuple[int
     return titles, header, count_units(rows[titles + 1 :]) if header else 0
 
 
+def _read_npz(file: ConfigPath, key: str) -> Table:
+    if not key:
+        refuse_parts(file, npz_names(file))
+    return array_table(file, open_array(file, key, "data.key"))
+
+
 def _names(frame: Any) -> list[str]:
     return ["" if name.startswith("__UNNAMED__") else name.strip() for name in frame.columns]
 
@@ -137,7 +143,7 @@ _READERS: dict[str, Callable[[ConfigPath, TableConfig, str], Table]] = {
     ".feather": _read_feather,
     ".xlsx": _read_sheet,
     ".npy": lambda file, _config, _key: array_table(file, open_npy(file)),
-    ".npz": lambda file, _config, key: array_table(file, open_array(file, key, "data.key")),
+    ".npz": lambda file, _config, key: _read_npz(file, key),
     ".h5": lambda file, _config, key: read_hdf5(file, key),
     ".hdf5": lambda file, _config, key: read_hdf5(file, key),
 }
