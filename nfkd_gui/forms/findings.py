@@ -14,7 +14,7 @@ from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.data import DataPreview
 from nfkd.text import plain, sentence
 from nfkd_gui.forms.layout import discard, heading_label
-from nfkd_gui.forms.reading_box import named_settings
+from nfkd_gui.forms.reading_box import named_settings, table_titles
 from nfkd_gui.forms.undo import change_name
 from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.flow_layout import ControlBar
@@ -70,7 +70,7 @@ class FindingList(QWidget):
         self._more = 0
         self._heading = heading_label("", self)
         self._column = QVBoxLayout(self)
-        set_space(self._column, 4)
+        set_space(self._column, 8)
         self._column.addWidget(self._heading)
         self.unfold = QPushButton("", self)
         self.unfold.setProperty("link", True)
@@ -131,7 +131,7 @@ class _FindingRow(QWidget):
             label = FittedLabel(plain(finding.text, _LONGEST_TEXT), tone, self)
             label.setObjectName(name)
             column.addWidget(label)
-        links = ControlBar(12, self)
+        links = ControlBar(8, self)
         links.setVisible(bool(finding.actions))
         for number, action in enumerate(finding.actions):
             link = QPushButton(action.label.replace("&", "&&"), self)
@@ -183,8 +183,9 @@ def problem_findings(problems: Sequence[ConfigProblem], table: Mapping[str, Any]
     for problem in problems:
         fixes = [action for action in _fixes(problem, table, several=False) if action.path.count(".") == 1]
         actions |= {action.label: action for action in fixes}
+    known = {problem.path for problem in problems} | {action.path for action in actions.values()}
     paths = [f"data.{name}" for name in named_settings(problems)]
-    actions |= {path: _go_to(path) for path in paths if not any(path == fix.path for fix in actions.values())}
+    actions |= {path: _go_to(path) for path in paths if path not in known}
     return [Finding("", tuple(actions.values()))] if actions else []
 
 
@@ -218,8 +219,8 @@ def _label(path: str, fix: Sequence[str]) -> str:
 
 
 def _go_to(path: str) -> Action:
-    title = change_name(path).removeprefix("Change ").removesuffix(" of data")
-    return Action(f"Go to {title}", path)
+    title = table_titles().get(path.partition(".")[2], "the setting")
+    return Action(f"Go to {title[0].lower()}{title[1:]}", path)
 
 
 def _names(table: Mapping[str, Any], key: str) -> list[str]:

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from nfkd.config import ExperimentConfig
 from nfkd.config.problems import ConfigProblem
 from nfkd.text import sentence
-from nfkd_gui.forms.fields import Value, Variants, describe_model
+from nfkd_gui.forms.fields import Field, Value, Variants, describe_model
 from nfkd_gui.forms.layout import fill_column, form_grid
 from nfkd_gui.forms.rows import Row
 from nfkd_gui.theme import set_space
@@ -110,11 +110,21 @@ class ReadingBox(QWidget):
 
 
 @cache
+def _table_fields() -> dict[str, Field]:
+    """Return the fields of a table by name."""
+    [data] = (field for field in describe_model(ExperimentConfig) if field.name == "data")
+    return {field.name: field for field in data.members["table"]} if isinstance(data, Variants) else {}
+
+
+def table_titles() -> dict[str, str]:
+    """Return the titles of the fields of a table, by name."""
+    return {name: field.title for name, field in _table_fields().items()}
+
+
+@cache
 def _reading_fields() -> tuple[Value, ...]:
     """Return the settings of files as fields of their own, so that each has an editor here and in the form."""
-    [data] = (field for field in describe_model(ExperimentConfig) if field.name == "data")
-    known = {field.name: field for field in data.members["table"]} if isinstance(data, Variants) else {}
-    fields = (known[name] for name in dict.fromkeys(_OF_SHEETS[:1] + _OF_TEXT))
+    fields = (_table_fields()[name] for name in dict.fromkeys(_OF_SHEETS[:1] + _OF_TEXT))
     return tuple(
         replace(field, path=f"reading.{field.name}", advanced=False, help=sentence(field.help))
         for field in fields

@@ -173,7 +173,7 @@ def test_a_run_without_weights_is_refused(images: Path, tmp_path: Path) -> None:
 
 def test_damaged_weights_are_named(images: Path, tmp_path: Path) -> None:
     run = shutil.copytree(images, tmp_path / "run")
-    (run / "teacher.safetensors").write_bytes(b"no weights")
+    (run / "teacher.safetensors").write_bytes(b"\xff\x00 no weights")
     with pytest.raises(RunError, match=r"teacher\.safetensors is not a complete weights file"):
         export_weights(open_run(run), tmp_path / "flows")
 
