@@ -333,15 +333,14 @@ def test_texts_of_a_run_are_escaped_in_csv_and_pictures(tmp_path: Path) -> None:
     ("value", "form", "text"),
     [
         (0.25, ".4f", "0.2500"),
-        (-2268.2175, ".4f", "-2,268"),
-        (9753.98, "+.4f", "+9,754"),
-        (1.95e31, ".4f", "1.95e+31"),
+        (-2268.2175, ".4f", "-2268.2175"),
+        (1.95e31, "+.4f", "+1.9500e+31"),
         (1040086.0, ",.0f", "1,040,086"),
         (2e-7, ".1e", "2.0e-07"),
         (float("nan"), ".4f", "nan"),
     ],
 )
-def test_large_numbers_have_no_useless_digits(value: float, form: str, text: str) -> None:
+def test_large_numbers_have_an_exponent(value: float, form: str, text: str) -> None:
     assert format_number(value, form) == text
 
 

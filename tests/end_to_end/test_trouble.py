@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QTableView
 
 from nfkd.protocol.events import CurvePoints, RunFinished
 from nfkd_gui.window.main_window import MainWindow
@@ -32,10 +32,9 @@ def row_texts(window: MainWindow, name: str) -> list[str]:
 
 def select(window: MainWindow, name: str) -> None:
     """Click a run in the table of runs."""
-    table = window.findChild(QTableView, "runs.table")
-    assert isinstance(table, QTableView)
+    table = window.runs.table
     [row] = [row for row in range(table.model().rowCount()) if name in str(table.model().index(row, 0).data())]
-    place = table.visualRect(table.model().index(row, 0)).center()
+    place = table.visualRect(table.model().index(row, 1)).center()  # the first column has the check box
     QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
 
 
@@ -57,7 +56,11 @@ def test_a_run_goes_on_after_its_engine_was_killed(do: Do, user: Any, tmp_path: 
         await user.until(studio.rows_changed, lambda: run in studio.rows and studio.rows[run].state == "interrupted")
         user.click(window, "header.workspace.compare")
         select(window, Path(run).name)
-        user.click(window, "runs.continue.button")
+        window.runs.table.setFocus()
+        action = window.findChild(QAction, "runs.continue")
+        assert isinstance(action, QAction)
+        assert action.isEnabled()
+        action.trigger()
         await user.until(
             studio.event_applied, lambda event: isinstance(event, RunFinished) and event.state == "finished"
         )

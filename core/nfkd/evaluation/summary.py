@@ -86,7 +86,7 @@ def summarise(
         samples_per_second=_throughput(flow, dataset) if can_sample else math.nan,
         seconds=trained.seconds,
         ended=trained.ended,
-        outliers=dominating(test),
+        outliers=float(dominating(test)),
         train_test_gap=float(test.mean()) - _mean(_nll(flow, dataset, seen), seen),
         **(_compare(flow, reference, generator, teacher) if can_sample else {}),
     )

@@ -106,7 +106,8 @@ def test_the_progress_counts_the_search(searched: TrainedRun) -> None:
     ]
     assert seen[3 * STEPS].stage == "teacher"
     assert not any(event.search for event in seen[3 * STEPS :])
-    assert 0 < fractions[3 * STEPS - 1] < fractions[3 * STEPS]
+    teacher = [event.fraction for event in seen if event.stage == "teacher" and not event.search]
+    assert 0 < fractions[3 * STEPS - 1] < teacher[-1]  # a slow search can hold it for some steps: it never falls
 
 
 @pytest.mark.parametrize("step", [4, 12, 3 * STEPS])
