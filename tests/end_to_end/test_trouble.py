@@ -54,7 +54,8 @@ def test_a_run_goes_on_after_its_engine_was_killed(do: Do, user: Any, tmp_path: 
         await user.until(studio.engine_changed, lambda: studio.engine.phase == "lost")
         assert window.engine_status.restart.isVisible()
         user.click(window, "engine.restart")
-        await user.until(studio.rows_changed, lambda: run in studio.rows and studio.rows[run].state == "interrupted")
+        signals = [studio.rows_changed, studio.row_changed]  # the new engine may list the run, or see the change later
+        await user.until_any(signals, lambda *_run: run in studio.rows and studio.rows[run].state == "interrupted")
         user.click(window, "header.workspace.compare")
         await user.reach(window.runs.compare.groups_changed, lambda: window.runs.table.model().rowCount())
         select(window, Path(run).name)
