@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QLineEdit, QWidget
 from qasync import QEventLoop
 from sklearn.datasets import load_wine
 
@@ -221,9 +221,11 @@ async def comparisons(window: MainWindow) -> AsyncIterator[tuple[str, QWidget]]:
             window.compare.shrink()
     window.sweeps.set_up("student.hidden")
     [dialog] = window.findChildren(SweepDialog)
-    dialog.draft.set_values("student.hidden", "8, 16, 32")
+    line = dialog.findChild(QLineEdit, "sweep.values.student.hidden")
+    line.setText("8, 16, 32")
+    line.textEdited.emit(line.text())
     await until(lambda: dialog.draft.description is not None or bool(dialog.draft.error))
-    yield "dialog-sweep", dialog
+    yield "panel-sweep-dialog", dialog
     dialog.reject()
 
 
