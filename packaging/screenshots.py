@@ -221,7 +221,7 @@ async def comparisons(window: MainWindow) -> AsyncIterator[tuple[str, QWidget]]:
             window.compare.shrink()
     window.sweeps.set_up("student.hidden")
     [dialog] = window.findChildren(SweepDialog)
-    line = dialog.findChild(QLineEdit, "sweep.values.student.hidden")
+    [line] = dialog.findChildren(QLineEdit, "sweep.values.student.hidden")
     line.setText("8, 16, 32")
     line.textEdited.emit(line.text())
     await until(lambda: dialog.draft.description is not None or bool(dialog.draft.error))
