@@ -177,7 +177,7 @@ def fitting(frame: Any, styles: Sequence[Style]) -> dict[str, Reading]:
 
 
 def first_wrong(series: Any, styles: Sequence[Style]) -> tuple[int, str, bool]:
-    """Return index and text of the first value that is no number in the style that fits most, and if any fit."""
+    """Return index and text of the first value that is not a number in the style that fits most, and if any fit."""
     marks = [series.str.contains(style.pattern).fill_null(value=True) for style in styles]
     best = max(marks, key=lambda mark: mark.sum())
     row = (~best).arg_max()

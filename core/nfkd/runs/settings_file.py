@@ -77,7 +77,7 @@ def _flattened(table: Any, path: str, longest: int) -> Iterator[tuple[str, Value
 
 
 def plain_value(value: Any) -> Value:
-    """Return a value for filters: None for NaN and for what is no number, text or truth value."""
+    """Return a value for filters: None for NaN, and for anything but a number, a text or a truth value."""
     if isinstance(value, (bool, str)):
         return value
     try:
