@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ from nfkd.engine.limits import Limits
 from nfkd.engine.run_queue import QueuedRun, RunQueue
 from nfkd.engine.threads import RequestThreads
 from nfkd.files import is_taken
-from nfkd.protocol.events import CurvePoints, RunEvent
+from nfkd.protocol.events import CurvePoints, LogLine, RunEvent
 from nfkd.protocol.queue import (
     ContinueSweep,
     EstimateSweep,
@@ -157,16 +158,32 @@ class SweepService:
                 self._queue.refresh()
 
     async def _ask(self, sweep: Sweep) -> Start | None:
-        """Return the next run; None at the end, or if the folder cannot be written any more."""
+        """Return the next run; None at the end, or if the folder cannot be used any more, which is logged."""
         try:
-            return await self._off_loop(sweep.ask, about=str(sweep.directory))
-        except RunError:
+            start = await self._off_loop(sweep.ask, about=str(sweep.directory))
+        except (RunError, OSError) as error:
+            self._log(sweep, error)
             return None
+        failed = [run for run in sweep.runs if run.state == "failed"]
+        if start is None and failed:
+            runs = "1 run" if len(failed) == 1 else f"{len(failed):,} runs"
+            self._log(sweep, f"{runs} failed, the first one {failed[0].name}: {failed[0].cause}")
+        return start
+
+    def _log(self, sweep: Sweep, reason: object) -> None:
+        """Write why a sweep ends into the engine's log."""
+        text = f"The sweep {sweep.directory.name} has ended: {reason}"
+        self._queue.apply(LogLine(run="", level="error", text=text, time=time.time()))
 
     async def _execute(self, sweep: Sweep, start: Start) -> None:
         """Train a run of a sweep; one that the user stops ends the sweep, which can be continued."""
         run, ended = str(start.path), asyncio.get_running_loop().create_future()
-        view = await self._off_loop(_view_of, start, about=run)
+        try:
+            view = await self._off_loop(_view_of, start, about=run)
+        except (RunError, OSError) as error:  # its files were removed or damaged meanwhile
+            self._log(sweep, error)
+            self._remove(sweep)
+            return
         reports: set[asyncio.Task[None]] = set()
 
         def follow(event: RunEvent) -> None:
@@ -186,7 +203,8 @@ class SweepService:
         await asyncio.gather(*reports)
         try:
             told = await self._off_loop(sweep.tell, start.run.number, state, about=run)
-        except RunError:
+        except (RunError, OSError) as error:
+            self._log(sweep, error)
             self._remove(sweep)
             return
         if state == "stopped" and told.state == "waiting":

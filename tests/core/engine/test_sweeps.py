@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,25 @@ def test_a_failed_run_does_not_end_a_sweep(tmp_path: Path) -> None:
         found = list(states(folder).values())
         assert found[1] == "finished"
         assert len(watched.changes) > 2
+
+    run_engine(scenario)
+
+
+def test_a_sweep_whose_folder_is_gone_ends_with_a_line_in_the_log(tmp_path: Path) -> None:
+    def replace_by_file(folder: Path) -> None:
+        shutil.rmtree(folder)
+        folder.write_text("something else")
+
+    async def scenario(watched: Watched) -> None:
+        await watched.engine.answer(PauseQueue(paused=True))
+        folder = await begin(watched, sweep_of(4, 5), tmp_path)
+        replace_by_file(folder)
+        await watched.engine.answer(PauseQueue(paused=False))
+        await watched.engine.wait_until_idle()
+        lines = [event.text for event in watched.seen if isinstance(event, events.LogLine) and not event.run]
+        assert len(lines) == 1
+        assert lines[0].startswith("The sweep widths has ended: ")
+        assert watched.queue.sweeps == []
 
     run_engine(scenario)
 
