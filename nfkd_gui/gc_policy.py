@@ -57,6 +57,29 @@ PAUSE = CollectionPause()
 """The pause that all workers share: none enables collection while another runs."""
 
 
+class LoadingPause:
+    """Keeps Python's own collection off while many objects arrive that stay; then excludes them from collection.
+
+    A search of 10,000 runs and their values would block the window for 40 ms, again and again while they arrive.
+    """
+
+    def __init__(self) -> None:
+        self._active = False
+
+    def begin(self) -> None:
+        """Pause collection, if it is not paused yet."""
+        if not self._active:
+            self._active = True
+            PAUSE.enter()
+
+    def end(self) -> None:
+        """Exclude what has arrived, and collect garbage again."""
+        if self._active:
+            self._active = False
+            freeze_existing_objects()
+            PAUSE.leave()
+
+
 class LoopCollector:
     """Collects garbage on the running event loop only, between `start` and `stop`."""
 

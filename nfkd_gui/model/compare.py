@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
-from nfkd.protocol.comparing import ReadRunValues, RunValues, SeedValues
-from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.records import RunRow
-from nfkd.protocol.requests import Reply
-from nfkd_gui.model.compare_figures import FIGURES, Figure, known_figures
+from nfkd_gui.gc_policy import LoadingPause
+from nfkd_gui.model.compare_figures import FIGURES, Figure, find_figures, known_figures
+from nfkd_gui.model.listed_runs import ListedRun, ListedRuns
 from nfkd_gui.model.run_groups import (
-    TEACHER_FROM,
-    TEACHER_WEIGHTS,
     RunGroup,
-    containing_run,
     count_folders,
-    folder_below,
     has_same_settings,
     is_in_folder,
     is_same_row,
     make_group,
     parent_of,
-    row_values,
-    search_text,
+    sort_groups,
 )
-from nfkd_gui.model.setting_names import differing_settings
+from nfkd_gui.model.run_value_store import RunValueStore
+from nfkd_gui.model.setting_names import differing_settings, find_differing
+from nfkd_gui.model.slices import SlicedWork, Steps, run_steps
 from nfkd_gui.model.studio import Studio
 
 __all__ = ["COLOURS", "CompareModel", "RunGroup", "is_condition"]
 COLOURS = 8
 """Colours of chosen groups (`Tokens.run` of the theme); further ones repeat them."""
-_CHUNK = 500  # runs in a request for values
-_WAIT = 1000  # milliseconds between two updates while values arrive
+_WAIT, _AGAIN = (
+    1000,
+    50,
+)  # milliseconds between updates while values arrive, and until one in progress is looked at again
+_MANY = 1000  # runs whose values are read while no garbage is collected
+_STEP = 100  # groups that are made, or runs that are filtered, in a step of the work
 _CONDITION = re.compile(r"[<>=~]|\bin\s*[\[(]")
-_KNOWN_VALUES = 50
 
 
 def is_condition(text: str) -> bool:
@@ -48,12 +47,13 @@ def is_condition(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Listed:
-    """A run of the table with what is computed from its row once."""
+class _Prepared:
+    """Groups in order, with what is computed from them."""
 
-    row: RunRow
-    group: str
-    folder: str
+    groups: list[RunGroup]
+    order: tuple[str, bool]
+    settings: list[str]
+    figures: list[Figure]
 
 
 class CompareModel(QObject):
@@ -73,6 +73,9 @@ class CompareModel(QObject):
         Why the filter cannot be used; empty otherwise. The last usable filter then stays.
     total
         Number of groups in the folder, with those that do not pass the filter.
+    preparations
+        What views compute of the groups before they take them, each given the groups. Runs in slices, but after an act
+        of the user, who waits for it.
     """
 
     groups_changed = Signal()
@@ -81,15 +84,9 @@ class CompareModel(QObject):
     def __init__(self, studio: Studio, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._studio = studio
-        self._engine: dict[str, dict[str, Value]] = {}
-        self._seeds: dict[str, list[SeedValues]] = {}
-        self._values: dict[str, Mapping[str, Value]] = {}
-        self._names: set[str] = set()
-        self._texts: dict[str, str] = {}
-        self._stale: set[str] = set()
+        self._store = RunValueStore(studio, self)
+        self._listed = ListedRuns(studio)
         self._rows: dict[str, RunRow] = {}
-        self._listed: list[_Listed] | None = None
-        self._folders: dict[str, str] = {}
         self._made: dict[str, RunGroup] = {}
         self._made_with: dict[str, str] = {}
         self._by_key: dict[str, RunGroup] = {}
@@ -97,19 +94,22 @@ class CompareModel(QObject):
         self._figures: list[Figure] | None = None
         self._filter = RunFilter.parse("")
         self._words: list[str] = []
-        self._sort, self._descending = "created", True
+        self._order = ("created", True)
         self.groups: list[RunGroup] = []
         self.chosen: list[str] = []
         self.folder: str | None = None
-        self.grouped = True
         self.filter, self.problem = "", ""
         self.total = 0
+        self.preparations: list[Callable[[Sequence[RunGroup]], Steps[None]]] = []
+        self._work = SlicedWork(self)
+        self._loading = LoadingPause()
         self._timer = QTimer(self, interval=0, singleShot=True)
-        self._timer.timeout.connect(self._update)
+        self._timer.timeout.connect(self._update_soon)
         studio.rows_changed.connect(self._on_rows)
         studio.row_changed.connect(self._on_row)
         studio.renamed.connect(self._on_renamed)
-        studio.engine_changed.connect(self._read)
+        studio.engine_changed.connect(self._end_loading)
+        self._store.arrived.connect(self._take)
         self._on_rows()
         self._update()
 
@@ -122,8 +122,7 @@ class CompareModel(QObject):
 
     def group_seeds(self, *, grouped: bool) -> None:
         """Show runs that differ only by their seeds as one row, or each alone."""
-        self.grouped = grouped
-        self._listed = None
+        self._listed.group_seeds(grouped=grouped)
         self._made.clear()
         self._update()
 
@@ -138,7 +137,7 @@ class CompareModel(QObject):
         condition = text if is_condition(text) else ""
         try:
             found = RunFilter.parse(condition)
-            if self._engine:
+            if self._store.any_read:
                 require_known(found.names, self.names())
         except FilterError as error:
             self.problem = str(error)
@@ -152,35 +151,38 @@ class CompareModel(QObject):
     def _begins_condition(self, text: str, words: list[str]) -> bool:
         if not text or not any(name.startswith(text) for name in self.names()):
             return False
-        return not any(all(word in self._text(each.row) for word in words) for each in self._list())
+        return not any(all(word in self._listed.text(each.row) for word in words) for each in self._listed.all())
 
     def sort_by(self, name: str, *, descending: bool) -> None:
         """Order the groups by a column, setting or figure; those without a value come last."""
-        self._sort, self._descending = name, descending
-        self._show(self.groups)
+        self._order = (name, descending)
+        self._show(sort_groups(self.groups, *self._order))
 
     def names(self) -> set[str]:
         """Return every column, setting and figure that a run has."""
-        return self._names
+        return self._store.names()
 
     def known_values(self, name: str) -> list[Value]:
         """Return the most frequent values of a column, setting or figure, sorted."""
-        counts = Counter(value for values in self._values.values() if (value := values.get(name)) not in (None, ""))
-        found = [value for value, _ in counts.most_common(_KNOWN_VALUES)]
-        return sorted(found, key=lambda value: (isinstance(value, str), value))
+        return self._store.known_values(name)
 
     def folders(self) -> dict[str, int]:
         """Return the folders that have runs, with their number, as `count_folders` does."""
-        return count_folders(each.folder for each in self._list())
+        return count_folders(each.folder for each in self._listed.all())
+
+    @property
+    def grouped(self) -> bool:
+        """Whether runs that differ only by their seeds are one row."""
+        return self._listed.grouped
 
     @property
     def run_count(self) -> int:
         """The number of all runs."""
-        return len(self._list())
+        return len(self._listed.all())
 
     def folder_of(self, row: RunRow) -> str:
         """Return the folder of a run below the runs folder, with slashes."""
-        return self._folder(parent_of(row.run))
+        return self._listed.folder(parent_of(row.run))
 
     def group_of(self, key: str) -> RunGroup | None:
         """Return a shown group by its key."""
@@ -200,14 +202,11 @@ class CompareModel(QObject):
 
     def values_of(self, run: str) -> Mapping[str, Value]:
         """Return the values of one run by name."""
-        found = self._values.get(run)
-        return found if found is not None else self._merge(run)
+        return self._store.values_of(run)
 
     def teacher_run(self, run: str) -> RunRow | None:
         """Return the run in whose directory the weights of a run's teacher are; None if there is none."""
-        weights = self._engine.get(run, {}).get(TEACHER_WEIGHTS)
-        found = containing_run(weights, self._studio.rows) if isinstance(weights, str) else None
-        return found if found is not None and found.run != run else None
+        return self._store.teacher_run(run)
 
     # --- the choice -----------------------------------------------------------------------------------------------
 
@@ -243,89 +242,118 @@ class CompareModel(QObject):
         for run, row in self._rows.items():
             if run in gone or not is_same_row(row, rows[run]):
                 self._forget(run)
-        for run in gone:
-            self._engine.pop(run, None)
-            self._seeds.pop(run, None)
+        self._store.follow(rows.keys(), gone)
         self._rows = dict(rows)
-        self._listed = None
-        self._folders.clear()
-        self._stale = (self._stale | (rows.keys() - self._engine.keys())) & rows.keys()
-        if gone:
-            self._names = {name for values in self._values.values() for name in values}
+        self._listed.reset()
+        self._work.cancel()  # it may be about runs that are gone
         self._timer.start(0)
-        self._read()
+        if self._store.missing >= _MANY:
+            self._loading.begin()
+        self._store.read()
 
     def _on_row(self, run: str) -> None:
         self._forget(run)
         row = self._rows[run] = self._studio.rows[run]
-        listed = self._listed or []
-        place = next((number for number, each in enumerate(listed) if each.row.run == run), None)
-        if place is not None:
-            listed[place] = self._listed_of(row)
-        self._stale.add(run)
-        self._read()
+        self._listed.replace(row)
+        self._store.read_again(run)
         self._start_timer()
 
     def _on_renamed(self, old: str, new: str) -> None:
         self._set_chosen([new if key == old else key for key in self.chosen])
 
     def _forget(self, run: str) -> None:
-        self._values.pop(run, None)
-        self._texts.pop(run, None)
+        self._store.forget(run)
+        self._drop_group(run)
+
+    def _drop_group(self, run: str) -> None:
+        """Make the group of a run anew when it is next shown."""
+        self._listed.forget_text(run)
         self._made.pop(self._made_with.pop(run, run), None)
 
-    def _read(self) -> None:
-        """Ask for the values of runs that are not known or have changed."""
-        if not self._stale or not self._studio.ready:
-            return
-        runs = sorted(self._stale)[:_CHUNK]
-        self._stale -= set(runs)
-
-        def refuse(error: ErrorInfo) -> None:
-            self._stale.update(run for run in runs if run in self._studio.rows)  # read when the engine is back
-            if self._studio.ready:
-                self._studio.failed.emit(error)
-
-        self._studio.ask(ReadRunValues(runs=runs, folder=str(self._studio.listed_folder)), self._take, refuse)
-
-    def _take(self, reply: Reply) -> None:
-        if isinstance(reply, RunValues):
-            self._engine |= reply.values
-            self._seeds |= reply.seeds
-            for run in reply.values:
-                self._forget(run)
-                if run in self._studio.rows:
-                    self._merge(run)  # now, as all at once would take long
-            self._start_timer()
-            self._read()
+    def _take(self, runs: list[str]) -> None:
+        for run in runs:
+            self._drop_group(run)
+        self._start_timer()
 
     def _start_timer(self) -> None:
-        if not self._timer.isActive():
-            self._timer.start(_WAIT if self._stale else 0)
-        elif not self._stale:
+        if not self._store.missing:
             self._timer.start(0)
+        elif not self._timer.isActive():
+            self._timer.start(_WAIT)
 
     # --- groups ---------------------------------------------------------------------------------------------------
 
     def _update(self) -> None:
-        listed = [each for each in self._list() if is_in_folder(each.folder, self.folder)]
+        """Group, filter and sort all runs now: the user has changed what is shown."""
+        self._timer.stop()
+        self._work.cancel()
+        groups = sort_groups(run_steps(self._find_groups()), *self._order)
+        if not self._has_settings_of({group.key: group for group in groups}):
+            self._settings = self._figures = None
+        self._take_groups(groups)
+
+    def _update_soon(self) -> None:
+        """Do the same in slices: values have arrived, or runs have changed."""
+        if self._work.active:  # let it end, so that something is shown; then once more
+            self._timer.start(_AGAIN)
+        else:
+            self._work.start(self._prepare(), self._take_prepared)
+
+    def _find_groups(self) -> Steps[list[RunGroup]]:
+        listed = [each for each in self._listed.all() if is_in_folder(each.folder, self.folder)]
         self.total = len({each.group for each in listed})
-        passed = self._passed(listed)
+        yield
+        passed = yield from self._passed(listed)
         members: defaultdict[str, list[RunRow]] = defaultdict(list)
         for each in passed:
             members[each.group].append(each.row)
-        self._show([self._group(rows) for rows in members.values()])
-        self._keep_chosen()
+        yield
+        groups = list[RunGroup]()
+        for number, rows in enumerate(members.values()):
+            groups.append(self._group(rows))
+            if number % _STEP == 0:
+                yield
+        return groups
 
-    def _show(self, groups: Sequence[RunGroup]) -> None:
-        before = self._by_key
-        self.groups = self._in_order(groups)
-        self._by_key = {group.key: group for group in self.groups}
-        if before.keys() != self._by_key.keys() or not all(
-            has_same_settings(old, self._by_key[key]) for key, old in before.items() if old is not self._by_key[key]
-        ):
-            self._settings = self._figures = None
+    def _prepare(self) -> Steps[_Prepared]:
+        """Find the groups in order, and what views need of them."""
+        groups, order = (yield from self._find_groups()), self._order
+        groups = sort_groups(groups, *order)
+        yield
+        settings, figures = self._settings, self._figures
+        if settings is None or figures is None or not self._has_settings_of({group.key: group for group in groups}):
+            values = [group.values for group in groups]
+            settings = yield from find_differing(values)
+            figures = yield from find_figures(FIGURES.values(), values)
+        for prepare in self.preparations:
+            yield from prepare(groups)
+        return _Prepared(groups, order, settings, figures)
+
+    def _take_prepared(self, found: _Prepared) -> None:
+        self._settings, self._figures = found.settings, found.figures
+        ordered = found.order == self._order  # else the user has chosen another order meanwhile
+        self._take_groups(found.groups if ordered else sort_groups(found.groups, *self._order))
+
+    def _take_groups(self, ordered: list[RunGroup]) -> None:
+        self._show(ordered)
+        self._keep_chosen()
+        self._end_loading()
+
+    def _end_loading(self) -> None:
+        if not self._store.missing or not self._studio.ready:
+            self._loading.end()
+
+    def _show(self, ordered: list[RunGroup]) -> None:
+        self.groups = ordered
+        self._by_key = {group.key: group for group in ordered}
         self.groups_changed.emit()
+
+    def _has_settings_of(self, groups: Mapping[str, RunGroup]) -> bool:
+        """Return whether groups have the same settings as those that are shown, and figures of the same names."""
+        shown = self._by_key
+        return shown.keys() == groups.keys() and all(
+            has_same_settings(old, groups[key]) for key, old in shown.items() if old is not groups[key]
+        )
 
     def _keep_chosen(self) -> None:
         """Keep the chosen groups that are shown; one that got a newer run has another key."""
@@ -333,68 +361,29 @@ class CompareModel(QObject):
             keys = {run: group.key for group in self.groups for run in group.runs}
             self._set_chosen(list(dict.fromkeys(keys[key] for key in self.chosen if key in keys)))
 
-    def _list(self) -> list[_Listed]:
-        """Return all runs, newest first."""
-        if self._listed is None:
-            rows = sorted(self._studio.rows.values(), key=lambda row: row.created, reverse=True)
-            self._listed = [self._listed_of(row) for row in rows]
-        return self._listed
-
-    def _listed_of(self, row: RunRow) -> _Listed:
-        parent = parent_of(row.run)
-        group = f"{row.digest} {parent}" if self.grouped and row.digest else row.run
-        return _Listed(row, group, self._folder(parent))
-
-    def _folder(self, parent: str) -> str:
-        if parent not in self._folders:
-            self._folders[parent] = folder_below(parent, self._studio.listed_folder)
-        return self._folders[parent]
-
-    def _passed(self, listed: list[_Listed]) -> list[_Listed]:
-        if self._words:
-            return [each for each in listed if all(word in self._text(each.row) for word in self._words)]
-        if not self._filter.text:
+    def _passed(self, listed: list[ListedRun]) -> Steps[list[ListedRun]]:
+        if not self._words and not self._filter.text:
             return listed
+        passed, words, condition = list[ListedRun](), self._words, self._filter
         try:
-            return [each for each in listed if self._filter.matches(self.values_of(each.row.run))]
+            for number, each in enumerate(listed):
+                if number % _STEP == 0:
+                    yield
+                row = each.row
+                if all(word in self._listed.text(row) for word in words) and (
+                    words or condition.matches(self.values_of(row.run))
+                ):
+                    passed.append(each)
         except FilterError as error:  # a number was compared with a text
             self.problem = str(error)
             return listed
-
-    def _text(self, row: RunRow) -> str:
-        if row.run not in self._texts:
-            self._texts[row.run] = search_text(row)
-        return self._texts[row.run]
-
-    def _merge(self, run: str) -> Mapping[str, Value]:
-        """Return the values of a run: what the engine knows, and its row, which may be newer."""
-        row, engine = self._studio.rows[run], self._engine.get(run, {})
-        values = {**engine, **row_values(row)}
-        teacher = self.teacher_run(run) if engine.get(TEACHER_WEIGHTS) else None
-        if teacher is not None:
-            values[TEACHER_FROM] = teacher.name
-        self._values[run] = values
-        self._names.update(values)
-        return values
+        return passed
 
     def _group(self, rows: Sequence[RunRow]) -> RunGroup:
         known = self._made.get(rows[0].run)
         if known is not None and len(known.rows) == len(rows) and known.runs == [row.run for row in rows]:
             return known
-        made = make_group(rows, self.values_of(rows[0].run), self._seeds)
+        made = make_group(rows, self.values_of(rows[0].run), self._store.seeds)
         self._made[made.key] = made
         self._made_with.update(dict.fromkeys(made.runs, made.key))
         return made
-
-    def _in_order(self, groups: Iterable[RunGroup]) -> list[RunGroup]:
-        name = self._sort
-        known, rest = list[tuple[tuple[bool, float, str], RunGroup]](), list[RunGroup]()
-        for group in groups:
-            value = group.values.get(name)
-            if value is None or value == "":
-                rest.append(group)
-            else:
-                key = (True, 0.0, value.casefold()) if isinstance(value, str) else (False, float(value), "")
-                known.append((key, group))
-        known.sort(key=lambda pair: pair[0], reverse=self._descending)
-        return [*(group for _, group in known), *rest]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 
 from nfkd.config.run_filter import Value
+from nfkd_gui.model.slices import Steps, run_steps
 from nfkd_gui.numbers import format_count, format_duration, format_measure, format_percent
 
 Flow = Literal["student", "baseline", "teacher"]
+_STEP = 100  # groups whose names are read in a step
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,18 @@ def number_of(values: Mapping[str, Value], name: str) -> float:
 
 def known_figures(figures: Iterable[Figure], groups: Iterable[Mapping[str, Value]]) -> list[Figure]:
     """Return the figures that some of the runs have, given the values of each."""
-    every = list(groups)
-    names = set(chain.from_iterable(every))  # most figures are in none of the runs
-    there = (figure for figure in figures if figure.key() in names)
-    return [figure for figure in there if any(math.isfinite(figure.of(values)) for values in every)]
+    return run_steps(find_figures(figures, list(groups)))
+
+
+def find_figures(figures: Iterable[Figure], groups: Sequence[Mapping[str, Value]]) -> Steps[list[Figure]]:
+    """Find the figures that some of the runs have, given the values of each."""
+    names = set[str]()
+    for start in range(0, len(groups), _STEP):
+        names.update(*groups[start : start + _STEP])  # most figures are in none of the runs
+        yield
+    found = list[Figure]()
+    for figure in figures:
+        if figure.key() in names and any(math.isfinite(figure.of(values)) for values in groups):
+            found.append(figure)
+        yield
+    return found

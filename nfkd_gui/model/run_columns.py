@@ -176,7 +176,7 @@ class ColumnFormat:
     def fits(self, groups: Collection[RunGroup]) -> bool:
         """Return whether the format stays right when groups with other values are added to many."""
         name = self.column.name
-        spread = any(len(group.seeds) > 1 and name in group.deviations for group in groups)
+        spread = any(len(group.seeds) > 1 and group.has_deviation(name) for group in groups)
         return all(self._fits(group.values.get(name)) for group in groups) and (self.deviations or not spread)
 
     def _fits(self, value: Value) -> bool:
@@ -222,7 +222,7 @@ def format_of(name: str, groups: Collection[RunGroup]) -> ColumnFormat:
     texts = any(isinstance(value, (str, bool)) and value != "" for value in values)
     numeric = column.kind in _NUMERIC or (bool(numbers) and not texts)
     figure = column.kind in {"test", "gap", "count", "measure", "duration"}
-    deviations = figure and any(name in group.deviations for group in groups if len(group.seeds) > 1)
+    deviations = figure and any(group.has_deviation(name) for group in groups if len(group.seeds) > 1)
     equal = len(values) > 1 and column.kind not in {"name", "seeds"} and len(set(values)) == 1
     common = values[0] if equal else None
     return ColumnFormat(column, _decimals(column.kind, numbers), numeric, deviations, equal, common)

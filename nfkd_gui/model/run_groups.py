@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import PurePath
+from typing import TypeGuard
 
 import msgspec
 
@@ -70,6 +71,10 @@ class RunGroup:
         """Standard deviations over seeds of the figures of at least two seeds."""
         return {name: _deviation(numbers) for name, numbers in _figures(self.seeds).items() if len(numbers) > 1}
 
+    def has_deviation(self, name: str) -> bool:
+        """Return whether a figure has a deviation, without computing any."""
+        return sum(_is_number(seed.values.get(name)) for _, seed in self.seeds) > 1
+
 
 def make_group(
     rows: Sequence[RunRow], values: Mapping[str, Value], seeds: Mapping[str, Sequence[SeedValues]]
@@ -91,6 +96,20 @@ def make_group(
         counts = {name: float(sum(getattr(row, name) for row in rows)) for name in ("seeds", "seeds_done")}
         values = {**values, **counts, **means}
     return RunGroup(rows[0].run, tuple(rows), values, each)
+
+
+def sort_groups(groups: Iterable[RunGroup], name: str, descending: bool) -> list[RunGroup]:
+    """Return groups in the order of a column, setting or figure; those without a value come last."""
+    known, rest = list[tuple[tuple[bool, float, str], RunGroup]](), list[RunGroup]()
+    for group in groups:
+        value = group.values.get(name)
+        if value is None or value == "":
+            rest.append(group)
+        else:
+            key = (True, 0.0, value.casefold()) if isinstance(value, str) else (False, float(value), "")
+            known.append((key, group))
+    known.sort(key=lambda pair: pair[0], reverse=descending)
+    return [*(group for _, group in known), *rest]
 
 
 def has_same_settings(old: RunGroup, new: RunGroup) -> bool:
@@ -115,9 +134,13 @@ def _figures(seeds: Iterable[tuple[RunRow, SeedValues]]) -> dict[str, list[float
     found: dict[str, list[float]] = {}
     for _, seed in seeds:
         for name, value in seed.values.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            if _is_number(value):
                 found.setdefault(name, []).append(float(value))
     return found
+
+
+def _is_number(value: Value) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _deviation(numbers: Sequence[float]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -13,6 +12,7 @@ from pydantic.fields import FieldInfo
 from nfkd.config import ExperimentConfig
 from nfkd.config.run_filter import Value
 from nfkd.text import plain
+from nfkd_gui.model.slices import Steps, run_steps
 from nfkd_gui.numbers import format_count
 
 _ASIDE = ("name", "description", "data.", "compute.", "monitor.", "seeds.")
@@ -20,6 +20,7 @@ _ASIDE = ("name", "description", "data.", "compute.", "monitor.", "seeds.")
 _FIRST = ("student.", "distillation.", "training.")
 _IMPLIED = {"Student", "Loss", "Training"}
 _LONGEST = 40
+_STEP = 100  # runs whose names are read in a step
 
 
 @functools.cache
@@ -61,11 +62,25 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models(part)
 
 
-def differing_settings(runs: list[Mapping[str, Value]]) -> list[str]:
+def differing_settings(runs: Sequence[Mapping[str, Value]]) -> list[str]:
     """Return the settings of students, losses and training that are not the same in all runs, as in their files."""
-    names = dict.fromkeys(chain.from_iterable(runs))
-    settings = [name for name in names if "." in name and not name.startswith(_ASIDE)]
-    return [name for name in settings if len({values.get(name) for values in runs}) > 1]
+    return run_steps(find_differing(runs))
+
+
+def find_differing(runs: Sequence[Mapping[str, Value]]) -> Steps[list[str]]:
+    """Find the settings of students, losses and training that are not the same in all runs, as in their files."""
+    names = dict[str, None]()
+    for number, values in enumerate(runs):
+        names |= dict.fromkeys(values)
+        if number % _STEP == 0:
+            yield
+    found = list[str]()
+    for name in names:
+        if "." in name and not name.startswith(_ASIDE):
+            if len({values.get(name) for values in runs}) > 1:
+                found.append(name)
+            yield
+    return found
 
 
 def by_importance(names: Sequence[str]) -> list[str]:

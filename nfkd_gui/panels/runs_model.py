@@ -17,6 +17,7 @@ from nfkd_gui.model.compare import CompareModel, RunGroup
 from nfkd_gui.model.headline import ENOUGH_SEEDS
 from nfkd_gui.model.run_columns import DEFAULT, ColumnFormat, RunColumn, describe_column, format_of, titles_of
 from nfkd_gui.model.run_states import LIVE
+from nfkd_gui.model.slices import Steps
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.thumbnails import ThumbnailStore
 from nfkd_gui.numbers import format_time
@@ -86,8 +87,10 @@ class RunsModel(QAbstractItemModel):
         self._titles = titles_of(self.columns)
         self.groups: list[RunGroup] = compare.groups
         self._formats: dict[str, ColumnFormat] = {}
+        self._prepared: tuple[Sequence[RunGroup], dict[str, ColumnFormat]] = ((), {})
         self._units: set[str] | None = None
         self._rows: dict[str, int] | None = None
+        compare.preparations.append(self._prepare)
         compare.groups_changed.connect(self._take_groups)
         compare.chosen_changed.connect(self.redraw)
         studio.progressed.connect(self.redraw)
@@ -221,23 +224,40 @@ class RunsModel(QAbstractItemModel):
         )
         if not same:
             self.beginResetModel()
-        self._keep_formats(groups)
+        self._formats = self._formats_of(groups)
+        self._units = None
         self.groups, self._rows = groups, None
         if same:
             self.redraw()
         else:
             self.endResetModel()
 
-    def _keep_formats(self, groups: Sequence[RunGroup]) -> None:
-        """Forget the formats of columns, but those that a few changes among many groups leave as they are."""
+    def _prepare(self, groups: Sequence[RunGroup]) -> Steps[None]:
+        """Find the formats and the seeds of groups before they are shown."""
+        formats = self._formats_of(groups)
+        for number, group in enumerate(groups):
+            _ = group.children
+            if number % _MANY == 0:
+                yield
+        for name in self._formats:
+            if name not in formats:
+                formats[name] = format_of(name, groups)
+                yield
+        self._prepared = groups, formats
+
+    def _formats_of(self, groups: Sequence[RunGroup]) -> dict[str, ColumnFormat]:
+        """Return the formats that are known for groups: those that a few changes among many leave as they are."""
+        known, prepared = self._prepared
+        self._prepared = (), {}
+        if known is groups:
+            return prepared
         before = set(map(id, self.groups))
         new = [group for group in groups if id(group) not in before]
         gone = len(before) - (len(groups) - len(new))
         if not new and not gone:  # only their order has changed
-            return
-        self._units = None
+            return self._formats
         few = len(groups) >= _MANY and max(len(new), gone) <= _FEW
-        self._formats = {name: shown for name, shown in self._formats.items() if few and shown.fits(new)}
+        return {name: shown for name, shown in self._formats.items() if few and shown.fits(new)}
 
     def _head(self, section: int) -> str:
         column, title = describe_column(self.columns[section]), self._titles[section]

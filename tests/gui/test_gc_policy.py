@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from nfkd_gui.gc_policy import CollectionPause, freeze_existing_objects, gc_paused
+from nfkd_gui.gc_policy import CollectionPause, LoadingPause, freeze_existing_objects, gc_paused
 
 
 def test_gc_paused_restores_the_previous_state() -> None:
@@ -44,3 +44,16 @@ def test_collection_is_off_while_any_worker_runs() -> None:
         pause.enter()
         pause.leave()
         assert not gc.isenabled(), "it was off before"
+
+
+def test_what_was_loaded_in_a_pause_is_not_searched() -> None:
+    loading, ring = LoadingPause(), list[object]()
+    ring.append(ring)
+    loading.end()
+    assert any(item is ring for item in gc.get_objects()), "nothing was loaded"
+    loading.begin()
+    loading.begin()
+    assert not gc.isenabled()
+    loading.end()
+    assert gc.isenabled()
+    assert not any(item is ring for item in gc.get_objects())

@@ -254,6 +254,32 @@ def test_values_of_many_runs_are_read_in_parts(studio: Studio, script: Any, do: 
 
     do(start())
     parts = [len(request.runs) for request in script.asked if isinstance(request, ReadRunValues)]
-    assert parts == [500, 500, 200]
+    assert parts == [100] * 12
     model.filter_by("student.hidden >= 1190")
     assert len(model.groups) == 10
+
+
+def test_what_the_user_chooses_while_runs_arrive_holds(studio: Studio, script: Any, do: Do, until: Do) -> None:
+    for number in range(1200):
+        add(script, f"/runs/r{number:04}", {"student.hidden": float(number % 7)}, digest=str(number), seeds=3)
+    model, prepared = CompareModel(studio), list[int]()
+
+    def prepare(groups: Any) -> Any:
+        prepared.append(len(groups))
+        model.sort_by("name", descending=False)  # as the user may, in the middle of the work
+        yield
+
+    model.preparations.append(prepare)
+
+    async def start() -> None:
+        studio.start()
+        await until(studio.rows_changed)
+        while not (prepared and "student.hidden" in model.groups[-1].values):
+            await until(model.groups_changed)
+        await settled(studio)
+
+    do(start())
+    assert names(model) == [f"r{number:04}" for number in range(1200)]
+    assert model.settings() == ["student.hidden"]
+    model.filter_by("student.hidden == 3")
+    assert {group.values["student.hidden"] for group in model.groups} == {3.0}
