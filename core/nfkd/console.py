@@ -247,6 +247,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
     terminal().print(table)
     if evaluation.features:
         say(f"FD-local compares features of the classifier {plain(evaluation.features[:12])}.")
+    for sha256, name in evaluation.networks.items():
+        say(f"FID ({plain(sha256[:12])}) compares features of {plain(name)}, SHA-256 {plain(sha256)}.")
 
 
 def _evaluated(values: Sequence[EvaluatedMetric], form: str) -> str:

@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         metavar="NAMES",
         default="",
-        help="metrics, or groups of them (likelihood, samples, calibration, inversion, fidelity, cost), separated by "
-        "commas; default: all",
+        help="metrics, or groups of them (likelihood, samples, fid, calibration, inversion, fidelity, cost), separated "
+        "by commas; default: all",
     )
     parser.add_argument(
         "--data",
@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--samples", metavar="N", type=int, default=0, help="samples of each flow; default: as many as test examples"
+    )
+    parser.add_argument(
+        "--inception",
+        metavar="FILE",
+        default="",
+        help="TorchScript file of the Inception network for fid; it holds code: use one from a source that you trust",
     )
     parser.add_argument("--device", choices=_DEVICES, help="default: that of the run")
     parser.add_argument("--format", choices=["table", *WRITERS], default="table")
@@ -77,6 +83,7 @@ def evaluate_in_terminal(options: argparse.Namespace) -> int:
                 run,
                 names,
                 data=options.data,
+                inception=options.inception,
                 samples=options.samples,
                 device=_device(config, options.device),
                 on_progress=lambda share, text, bar=bar, task=task: bar.update(task, completed=share, what=text),

@@ -48,6 +48,8 @@ class Preferences:
         Names of the options of that table that are on.
     layout
         Qt's state of the window and its docks, in hexadecimal, by name.
+    inception
+        The TorchScript file of FID's network; empty for none.
     lessons
         By the name of each lesson that was begun: the page that was reached, then the numbers of the solved tasks.
     """
@@ -62,6 +64,7 @@ class Preferences:
     run_columns: list[str] = field(default_factory=list)
     run_options: list[str] = field(default_factory=list)
     layout: dict[str, str] = field(default_factory=dict)
+    inception: str = ""
     lessons: dict[str, list[int]] = field(default_factory=dict)
 
     def with_recent(self, path: Path) -> Preferences:

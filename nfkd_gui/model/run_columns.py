@@ -65,6 +65,8 @@ _FIGURES: dict[str, tuple[str, str, Kind]] = {
     "train_test_gap": ("train–test gap", "test NLL minus training NLL", "measure"),
     "same_noise": ("same noise", "mean absolute difference from the teacher's samples of the same noise", "measure"),
 }
+_FID = "Fréchet distance of features of the Inception network whose SHA-256 begins so; others do not compare."
+_HASH = 12  # digits of a network's SHA-256
 _NUMERIC = {"seeds", "test", "gap", "duration", "count", "measure", "time"}
 _MOST_DECIMALS, _SHOWN = 6, 200
 
@@ -96,6 +98,10 @@ def describe_column(name: str) -> RunColumn:
         title, tip, kind = _TEXTS[name]
         return RunColumn(name, title, title, tip, kind)
     role, _, figure = name.partition("_")
+    if role in _ROLES and figure.startswith("fid_"):
+        short = f"FID {plain(figure.removeprefix('fid_'), _HASH)}"
+        title = f"{_ROLES[role]} {short}"
+        return RunColumn(name, short if role == "student" else title, title, f"{_ROLES[role]}: {_FID}", "measure")
     if role in _ROLES and figure in _FIGURES:
         title, tip, kind = _FIGURES[figure]
         head = f"{title[:1].upper()}{title[1:]}" if role == "student" else f"{_ROLES[role]} {title}"

@@ -7,7 +7,17 @@ from pathlib import PurePath
 from uuid import uuid4
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QDialog, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDialog,
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from nfkd.protocol.comparing import METRIC_GROUPS, CancelEvaluation, EvaluateRuns, RunsEvaluated
 from nfkd.protocol.events import ErrorInfo
@@ -20,6 +30,9 @@ from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
 
 _WIDTH, _INDENT, _LISTED, _LONGEST = 480, 24, 6, 80
 _SHARES = 1000  # steps of the progress bar
+_FID = "fid"
+_INCEPTION = "TorchScript file, such as inception-2015-12-05.pt"
+_TRUST = "The file holds code that runs: choose one from a source that you trust."
 _ABOUT = "The metrics become columns of the table. It takes some seconds for each flow, and slows a run in training."
 
 
@@ -44,6 +57,16 @@ class EvaluateDialog(QDialog):
         self._left_out = len(rows) - len(self._runs)
         self._ticket = ""
         self._boxes = {name: self._box(name) for name in METRIC_GROUPS}
+        self._inception = QLineEdit(studio.preferences.inception, self)
+        self._inception.setObjectName("evaluate.inception")
+        self._inception.setAccessibleName("Inception network for FID")
+        self._inception.setPlaceholderText(_INCEPTION)
+        self._inception.setToolTip(_TRUST)
+        self._inception.textChanged.connect(self._refresh)
+        self._browse = QPushButton("Browse …", self)
+        self._browse.setObjectName("evaluate.inception.browse")
+        self._browse.setAutoDefault(False)
+        self._browse.clicked.connect(self._choose_file)
         self._bar = QProgressBar(self)
         self._bar.setObjectName("evaluate.progress")
         self._bar.setRange(0, _SHARES)
@@ -67,10 +90,10 @@ class EvaluateDialog(QDialog):
         limit_size(self, least=(_WIDTH, 0))
 
     def _box(self, name: str) -> QCheckBox:
-        box = QCheckBox(name.capitalize(), self)
+        box = QCheckBox("FID" if name == _FID else name.capitalize(), self)
         box.setObjectName(f"evaluate.{name}")
         box.setToolTip(METRIC_GROUPS[name])
-        box.setChecked(True)
+        box.setChecked(name != _FID)
         box.toggled.connect(self._refresh)
         return box
 
@@ -87,11 +110,25 @@ class EvaluateDialog(QDialog):
             about = QVBoxLayout()
             set_space(about, 0, _INDENT, 0, 0, 0)
             about.addWidget(ToneLabel(METRIC_GROUPS[name], parent=self))
+            if name == _FID:
+                about.addLayout(self._file_line())
             whole.addLayout(about)
         whole.addWidget(self._bar)
         whole.addWidget(self._result)
         whole.addStretch(1)
         whole.addLayout(foot)
+
+    def _file_line(self) -> QHBoxLayout:
+        line = QHBoxLayout()
+        set_space(line, 8, 0, 4, 0, 0)
+        line.addWidget(self._inception, 1)
+        line.addWidget(self._browse)
+        return line
+
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, f"Choose an Inception network. {_TRUST}", self.inception)
+        if path:
+            self._inception.setText(path)
 
     # --- state ----------------------------------------------------------------------------------------------------
 
@@ -100,10 +137,19 @@ class EvaluateDialog(QDialog):
         """The chosen groups of metrics."""
         return [name for name, box in self._boxes.items() if box.isChecked()]
 
+    @property
+    def inception(self) -> str:
+        """The path of FID's network."""
+        return self._inception.text().strip()
+
     def _refresh(self) -> None:
         count = len(self._runs)
         self._start.setText(f"Evaluate {count:,} {'run' if count == 1 else 'runs'}")
-        self._start.setEnabled(bool(self._runs and self.groups and not self._ticket))
+        has_fid = self._boxes[_FID].isChecked()
+        ready = bool(self._runs and self.groups and not self._ticket) and bool(self.inception or not has_fid)
+        self._start.setEnabled(ready)
+        for widget in (self._inception, self._browse):
+            widget.setEnabled(has_fid and not self._ticket)
         self._close.setText("Cancel" if self._ticket else "Close")
         self._bar.setVisible(bool(self._ticket))
         for box in self._boxes.values():
@@ -123,7 +169,11 @@ class EvaluateDialog(QDialog):
         self._bar.setValue(0)
         self._result.setText("Evaluating …")
         self._refresh()
-        request = EvaluateRuns(runs=self._runs, groups=self.groups, ticket=self._ticket)
+        groups = self.groups
+        inception = self.inception if _FID in groups else ""
+        if inception:
+            self._studio.prefer(inception=inception)
+        request = EvaluateRuns(runs=self._runs, groups=groups, ticket=self._ticket, inception=inception)
         self._studio.ask(request, self._replied, self._failed)
 
     def _replied(self, reply: Reply) -> None:

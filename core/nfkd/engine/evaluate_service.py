@@ -90,7 +90,12 @@ class EvaluateService:
                 raise ConfigError(problems)
             device = resolve_device(config.compute)
             found = evaluate_run(
-                run, request.groups, device=device, on_progress=progress.note, cancelled=stopped.is_set
+                run,
+                request.groups,
+                inception=request.inception,
+                device=device,
+                on_progress=progress.note,
+                cancelled=stopped.is_set,
             )
             return found.notes
 

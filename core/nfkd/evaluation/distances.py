@@ -32,6 +32,61 @@ def frechet_distance(real: np.ndarray, generated: np.ndarray) -> float:
     return max(0.0, float(mean @ mean + np.trace(first) + np.trace(second) - 2 * cross))
 
 
+class FrechetPairs:
+    """Fréchet distances of subsets of two sets of features, fast also where there are fewer examples than features.
+
+    The cross term tr (Σ₁ Σ₂)^½ is the nuclear norm of A Bᵀ/√((n − 1)(m − 1)), A and B the centred features: n × m inner
+    products, which are computed once for all subsets.
+
+    Parameters
+    ----------
+    real, generated
+        Features, (N, F) and (M, F) float64.
+    """
+
+    def __init__(self, real: np.ndarray, generated: np.ndarray) -> None:
+        middle = real.mean(axis=0)  # a common shift changes nothing, but large means would cost digits
+        self._real, self._generated = real - middle, generated - middle
+        fewer = min(len(real), len(generated)) <= real.shape[1]
+        self._products = self._real @ self._generated.T if fewer else None
+
+    def distance(self, first: np.ndarray, second: np.ndarray) -> float:
+        """Return the distance of the subsets at two index arrays, as `frechet_distance`."""
+        real, generated = self._real[first], self._generated[second]
+        difference = real.mean(axis=0) - generated.mean(axis=0)
+        traces = real.var(axis=0, ddof=1).sum() + generated.var(axis=0, ddof=1).sum()
+        known = self._products
+        square = _covariances(real, generated) if known is None else _inner(known[np.ix_(first, second)])
+        cross = np.sqrt(np.maximum(scipy.linalg.eigvalsh(square), 0)).sum()
+        return max(0.0, float(difference @ difference + traces - 2 * cross))
+
+
+def _covariances(real: np.ndarray, generated: np.ndarray) -> np.ndarray:
+    """Return Lᵀ Σ₂ L with Σ₁ = L Lᵀ, (F, F): it has the eigenvalues of Σ₁ Σ₂."""
+    first, second = (np.atleast_2d(np.cov(values, rowvar=False)) for values in (real, generated))
+    try:
+        root = scipy.linalg.cholesky(first, lower=True)
+    except np.linalg.LinAlgError:  # singular
+        values, vectors = scipy.linalg.eigh(first)
+        root = vectors * np.sqrt(np.maximum(values, 0))
+    return root.T @ second @ root
+
+
+def _inner(products: np.ndarray) -> np.ndarray:
+    """Return P Pᵀ or Pᵀ P, the smaller one: it has the eigenvalues of Σ₁ Σ₂, except zeros.
+
+    Parameters
+    ----------
+    products
+        Inner products of features, (n, m).
+    """
+    count, other = products.shape
+    products = products - products.mean(axis=1, keepdims=True)
+    products -= products.mean(axis=0)
+    products /= np.sqrt((count - 1) * (other - 1))
+    return products @ products.T if count <= other else products.T @ products
+
+
 def sliced_wasserstein(
     real: np.ndarray, generated: np.ndarray, rng: np.random.Generator, projections: int = _PROJECTIONS
 ) -> float:

@@ -6,18 +6,27 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from torch import Tensor
 
 from nfkd.data import Batch, DataSplit
 from nfkd.evaluation.cost_metrics import cost_estimates
 from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Material, Measured
 from nfkd.evaluation.evaluated_metrics import GROUPS
 from nfkd.evaluation.features import LatentFeatures, LocalFeatures, no_features
+from nfkd.evaluation.fid import Fid
 from nfkd.evaluation.fidelity import measure_fidelity
 from nfkd.evaluation.inspection import MAX_JACOBIAN_DIMENSIONS
 from nfkd.evaluation.intervals import Estimate, mean_estimate, quantile_estimate
 from nfkd.evaluation.latent_metrics import calibration, inverse_errors, latent_noise, log_determinant_errors
 from nfkd.evaluation.likelihood import example_nll
-from nfkd.evaluation.sample_metrics import FEWEST, FEWEST_C2ST, Compared, draw_samples, sample_estimates, sample_values
+from nfkd.evaluation.sample_metrics import (
+    FEWEST,
+    FEWEST_C2ST,
+    Compared,
+    draw_samples,
+    sample_estimates,
+    sample_values,
+)
 from nfkd.evaluation.summary import no_same_noise
 from nfkd.flows.flow import Flow
 from nfkd.protocol.roles import the_role
@@ -35,6 +44,8 @@ class FlowEvaluator:
         The examples.
     local
         The classifier of FD-local; None to compare latents of the teacher.
+    fid
+        FID of the examples; None without a network.
 
     Attributes
     ----------
@@ -42,8 +53,9 @@ class FlowEvaluator:
         Why metrics have no value.
     """
 
-    def __init__(self, material: Material, local: LocalFeatures | None) -> None:
-        self._material, self._local = material, local
+    def __init__(self, material: Material, local: LocalFeatures | None, fid: Fid | None = None) -> None:
+        self._material, self._local, self._fid = material, local, fid
+        self._drawn: dict[Flow, Tensor] = {}
         self._references: dict[object, dict[str, float]] = {}
         self._rates: dict[Flow, Estimate] = {}
         self.notes: list[str] = []
@@ -52,7 +64,7 @@ class FlowEvaluator:
         """Return why a metric of a flow cannot be computed; empty if it can."""
         needed = FEWEST_C2ST if name == "c2st" else FEWEST
         count = min(len(self._material.test), self._material.samples)
-        if name in GROUPS["samples"] and count < needed:
+        if name in {*GROUPS["samples"], "fid"} and count < needed:
             return f"{count} examples and samples are compared, and at least {needed} are needed"
         if name == "fd" and self._features(flow) is None:
             reason = no_features(self._material.dataset)
@@ -78,6 +90,7 @@ class FlowEvaluator:
         measures: dict[str, Callable[[Sequence[str], EvaluatedFlow], dict[str, Measured]]] = {
             "likelihood": self._likelihood,
             "samples": self._samples,
+            "fid": self._fid_of,
             "calibration": self._calibration,
             "inversion": self._inversion,
             "fidelity": self._fidelity,
@@ -106,7 +119,7 @@ class FlowEvaluator:
     def _samples(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
         features = self._features(flow) if "fd" in names else None
         test = self._material.test
-        samples = draw_samples(flow.flow, self._material, flow.seed)
+        samples = self._samples_of(flow)
         broken = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
         if broken:
             what = f"{broken:,} of {len(samples):,} samples of {the_role(flow.stage)} in seed {flow.seed}"
@@ -119,6 +132,14 @@ class FlowEvaluator:
             self._references[key] = sample_values(real, _compared(self._material.train, features), names)
         reference = self._references[key]
         return {name: Measured(estimate, reference.get(name, math.nan)) for name, estimate in estimates.items()}
+
+    def _samples_of(self, flow: EvaluatedFlow) -> Tensor:
+        if flow.flow not in self._drawn:
+            self._drawn = {flow.flow: draw_samples(flow.flow, self._material, flow.seed)}  # of one flow at a time
+        return self._drawn[flow.flow]
+
+    def _fid_of(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
+        return {} if self._fid is None or not names else self._fid.measure(self._samples_of(flow))
 
     # --- latents and inverse ------------------------------------------------------------------------------------------
 

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 import torch
 
+from nfkd.config import ConfigError, ConfigProblem
+from nfkd.data import Dataset
 from nfkd.evaluation.evaluate_flow import FlowEvaluator
 from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Measured, evaluated_flows
 from nfkd.evaluation.evaluated_metrics import GROUPS, choose_metrics, metric_of
 from nfkd.evaluation.evaluation_data import open_material
 from nfkd.evaluation.features import local_features
+from nfkd.evaluation.fid import Fid
+from nfkd.evaluation.inception import OPTION, Inception, load_inception, no_fid
 from nfkd.evaluation.metrics import metric_gap
 from nfkd.protocol.gap import Gap
 from nfkd.protocol.roles import Role, the_role
@@ -21,6 +25,8 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.evaluation_file import EvaluatedMetric, Evaluation, add_evaluation
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.text import sentence
+
+_NO_NETWORK = f"FID needs the Inception network as a TorchScript file of yours: give it with {OPTION} FILE"
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ def evaluate_run(
     metrics: Iterable[str] = (),
     *,
     data: str = "",
+    inception: str = "",
     samples: int = 0,
     device: torch.device | None = None,
     on_progress: Callable[[float, str], None] = lambda *_: None,
@@ -59,6 +66,8 @@ def evaluate_run(
         Names of metrics or of their groups (`nfkd.evaluation.evaluated_metrics`); all if none is named.
     data
         As in `open_material`; by default the run's own test data.
+    inception
+        Path of the TorchScript file of FID's network (`nfkd.evaluation.inception`); no FID without one.
     samples
         Samples of each flow, and the most examples that are compared with them; 0 for as many as there are test
         examples, at most 2,000.
@@ -72,13 +81,16 @@ def evaluate_run(
     Raises
     ------
     ConfigError
-        For an unknown metric, unknown data, or a number of samples that cannot be used.
+        For an unknown metric, unknown data, a number of samples that cannot be used, FID without a network, and a file
+        that has none.
     RunError
         When the run is not finished or cannot be read, a metric that was named cannot be computed for any of its flows,
         the data does not fit, or the evaluation was cancelled.
     """
     named = list(metrics)
     chosen = choose_metrics(named)
+    if "fid" in named and not inception:
+        raise ConfigError([ConfigProblem("--metrics", _NO_NETWORK)])
     record = open_run(run)
     _require_finished(record)
 
@@ -89,22 +101,41 @@ def evaluate_run(
 
     device = device or torch.device("cpu")
     label, material = open_material(record.config, data, samples, device, check)
-    evaluator = FlowEvaluator(material, local_features(material.dataset) if "fd" in chosen else None)
+    network, first = _network(material.dataset, chosen, inception, device, required="fid" in named)
+    if network is None and "fid" in chosen:
+        chosen.remove("fid")
+    fid = None if network is None else Fid(network, material)
+    evaluator = FlowEvaluator(material, local_features(material.dataset) if "fd" in chosen else None, fid)
     flows = list(evaluated_flows(record, device))
     if not flows:
         title = "There is nothing to evaluate"
         raise RunError(title, f"{record.path} has no weights of NFKD's flows.", "Choose another run.")
     notes = _left_out(evaluator, flows, chosen, {name.strip() for name in named})
-    added = list[EvaluatedMetric]()
+    added, networks = list[EvaluatedMetric](), {} if network is None else {network.sha256: network.name}
     for number, flow in enumerate(flows):
         progress = _Progress(on_progress, number / len(flows), 1 / len(flows), f"{flow.stage}, seed {flow.seed}")
         values = _evaluated(evaluator, flow, chosen, material.dataset.unit, progress)
         sha256 = evaluator.features_of(values)
-        add_evaluation(record.path, Evaluation(data=label, values=values, features=sha256))
+        add_evaluation(record.path, Evaluation(data=label, values=values, features=sha256, networks=networks))
         added += values
     on_progress(1.0, "")
-    evaluation = Evaluation(data=label, values=added, features=evaluator.features_of(added))
-    return EvaluatedRun(evaluation, [*notes, *evaluator.notes])
+    evaluation = Evaluation(data=label, values=added, features=evaluator.features_of(added), networks=networks)
+    return EvaluatedRun(evaluation, [*first, *notes, *evaluator.notes, *([] if fid is None else fid.notes)])
+
+
+def _network(
+    dataset: Dataset, chosen: Collection[str], path: str, device: torch.device, *, required: bool
+) -> tuple[Inception | None, list[str]]:
+    """Load the network of FID if it is chosen; return it, or None and why there is no FID."""
+    if "fid" not in chosen:
+        return None, []
+    reason = no_fid(dataset.event_shape, dataset.name)
+    if reason and required:
+        title = "fid cannot be computed"
+        raise RunError(title, f"{reason}.", "Leave it out.")
+    if reason or not path:
+        return None, [f"fid was left out: {reason or _NO_NETWORK}"] if path or not reason else []
+    return load_inception(path, dataset.event_shape, device), []
 
 
 def _require_finished(record: RunRecord) -> None:

@@ -10,7 +10,7 @@ from nfkd.config import ConfigError, ConfigProblem
 from nfkd.evaluation.metrics import METRICS, Metric
 from nfkd.text import plain
 
-_SHOWN = 80
+_SHOWN, _HASH = 80, 12
 
 
 def _known(*names: str) -> dict[str, Metric]:
@@ -29,9 +29,14 @@ def _metric(
     return {name: Metric(name, title, unit, larger=larger, best=best, form=form, noun=title, has_gap=False)}
 
 
+def _fid(name: str, title: str) -> dict[str, Metric]:
+    return {name: Metric(name, title, "", form=".3f", noun=title)}
+
+
 GROUPS: dict[str, dict[str, Metric]] = {
     "likelihood": _known("likelihood"),
     "samples": _known("sw", "mmd", "c2st", "fd", "precision", "recall"),
+    "fid": _fid("fid", "FID"),
     "calibration": _metric("pit", "PIT of latents", form=".4f") | _metric("chi2", "‖z‖² against χ²", form=".4f"),
     "inversion": _metric("inverse", "inverse error, median", form=".1e")
     | _metric("inverse_p95", "inverse error, 95 %", form=".1e")
@@ -60,9 +65,14 @@ LAYERS = ("layer_mse", "layer_cosine")
 
 
 def metric_of(name: str) -> Metric | None:
-    """Return the metric of a value's name; that of one layer has the layer in its title. None for an unknown name."""
+    """Return the metric of a value's name; None for an unknown name.
+
+    That of one layer has the layer in its title; FID has the beginning of the SHA-256 of its network.
+    """
     if name in EVALUATED:
         return EVALUATED[name]
+    if name.startswith("fid_"):
+        return _fid(name, f"FID ({plain(name.removeprefix('fid_'), _HASH)})")[name]
     kind, _, layer = name.partition(".")
     return replace(EVALUATED[kind], name=f"{EVALUATED[kind].name}, {layer}") if kind in LAYERS and layer else None
 

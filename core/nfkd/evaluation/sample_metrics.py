@@ -10,7 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfkd.evaluation.distances import PairDistances, frechet_distance, projected_wasserstein, random_directions
+from nfkd.evaluation.distances import (
+    PairDistances,
+    frechet_distance,
+    projected_wasserstein,
+    random_directions,
+)
 from nfkd.evaluation.evaluated_flows import ROWS, Material
 from nfkd.evaluation.intervals import Estimate, Statistic, jackknife, normal_estimate
 from nfkd.evaluation.quality import C2ST_MAX, c2st, c2st_error

@@ -228,6 +228,7 @@ class WriteReport(Message, frozen=True):
 METRIC_GROUPS = {
     "likelihood": "Test likelihood with its standard error.",
     "samples": "Sliced Wasserstein distance, MMD, C2ST, FD-local, precision and recall of samples.",
+    "fid": "Fréchet distance of the features of an Inception network, whose TorchScript file you give.",
     "calibration": "Whether latents of test examples are Gaussian: PIT, and ‖z‖² against χ².",
     "inversion": "Errors of the inverse and of the log-determinant.",
     "fidelity": "Agreement with the teacher: layers, log p, samples of the same noise.",
@@ -245,11 +246,14 @@ class EvaluateRuns(Message, frozen=True):
         Keys of `METRIC_GROUPS`; all if none is named.
     ticket
         Identifies the request in `InspectionProgress` and `CancelEvaluation`.
+    inception
+        Path of the TorchScript file of FID's network; empty without FID.
     """
 
     runs: list[str]
     groups: list[str]
     ticket: str
+    inception: str = ""
 
 
 class CancelEvaluation(Message, frozen=True):

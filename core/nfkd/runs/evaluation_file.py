@@ -62,11 +62,14 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
         The metrics.
     features
         SHA-256 of the weights of FD-local's classifier; empty without FD-local, or where it compares latents.
+    networks
+        The name of the file of each network that FID used, by its SHA-256. The metric's name has its first 12 digits.
     """
 
     data: str
     values: list[EvaluatedMetric]
     features: str = ""
+    networks: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -110,7 +113,10 @@ def add_evaluation(run: Path, added: Evaluation) -> None:
     before = evaluations.get(added.data, Evaluation(data=added.data, values=[]))
     values = {_key(value): value for value in before.values} | {_key(value): value for value in added.values}
     features = added.features or before.features
-    evaluations[added.data] = Evaluation(data=added.data, values=list(values.values()), features=features)
+    networks = before.networks | added.networks
+    evaluations[added.data] = Evaluation(
+        data=added.data, values=list(values.values()), features=features, networks=networks
+    )
     content = msgspec.json.encode(_File(list(evaluations.values())))
     replace_file(run / EVALUATION, msgspec.json.format(content, indent=1))
 

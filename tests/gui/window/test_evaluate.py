@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QCheckBox, QProgressBar, QPushButton
+from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QProgressBar, QPushButton
 
 from nfkd.protocol.comparing import METRIC_GROUPS, CancelEvaluation, EvaluateRuns
 from nfkd.protocol.events import InspectionProgress
@@ -45,7 +45,8 @@ def test_runs_that_have_not_finished_are_left_out(
         await settled(window.studio)
         [request] = [request for request in script.asked if isinstance(request, EvaluateRuns)]
         assert request.runs == ["/runs/a", "/runs/b"]
-        assert request.groups == [name for name in METRIC_GROUPS if name != "cost"]
+        assert request.groups == [name for name in METRIC_GROUPS if name not in {"cost", "fid"}]
+        assert request.inception == ""
         lines = text(dialog, "evaluate.result").splitlines()
         assert lines == ["1 of 2 runs evaluated.", "b: Its weights are damaged", "Fd was left out: no labels."]
 
@@ -56,6 +57,32 @@ def test_without_a_group_nothing_can_start(dialog: EvaluateDialog) -> None:
     for name in METRIC_GROUPS:
         child(dialog, QCheckBox, f"evaluate.{name}").setChecked(False)
     assert not child(dialog, QPushButton, "evaluate.start").isEnabled()
+
+
+def test_fid_needs_a_file_that_is_remembered(
+    dialog: EvaluateDialog, window: MainWindow, script: Any, do: Do, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        file, start = child(dialog, QLineEdit, "evaluate.inception"), child(dialog, QPushButton, "evaluate.start")
+        assert not file.isEnabled()
+        child(dialog, QCheckBox, "evaluate.fid").setChecked(True)
+        assert file.isEnabled()
+        assert not start.isEnabled()
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("/home/me/inception-2015-12-05.pt", ""))
+        click(dialog, QPushButton, "evaluate.inception.browse")
+        assert start.isEnabled()
+        click(dialog, QPushButton, "evaluate.start")
+        await settled(window.studio)
+        [request] = [request for request in script.asked if isinstance(request, EvaluateRuns)]
+        assert request.groups == list(METRIC_GROUPS)
+        assert request.inception == "/home/me/inception-2015-12-05.pt"
+        again = EvaluateDialog(window.studio, {"/runs/a": row_of("/runs/a", "finished")}, window)
+        again.open()
+        assert child(again, QLineEdit, "evaluate.inception").text() == "/home/me/inception-2015-12-05.pt"
+        assert not child(again, QCheckBox, "evaluate.fid").isChecked()
+        again.close()
+
+    do(scenario())
 
 
 def test_progress_is_shown_and_cancel_ends_the_evaluation(
