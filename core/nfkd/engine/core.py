@@ -15,13 +15,14 @@ import torch
 
 import nfkd
 from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
+from nfkd.config.paths import config_paths
 from nfkd.config.problems import ConfigProblem
 from nfkd.engine.compare_service import CompareService
 from nfkd.engine.data_service import DataService
 from nfkd.engine.estimate_service import EstimateService
 from nfkd.engine.evaluate_service import EvaluateService
 from nfkd.engine.explore_service import ExploreService
-from nfkd.engine.file_probe import config_paths, format_paths, probe_files
+from nfkd.engine.file_probe import format_paths, probe_files
 from nfkd.engine.lab_service import LabService
 from nfkd.engine.limits import Limits
 from nfkd.engine.picture_service import PictureService

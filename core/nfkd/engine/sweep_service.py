@@ -9,9 +9,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from nfkd.config.paths import config_paths
 from nfkd.config.sweep import SweepConfig
 from nfkd.engine.estimate_service import EstimateService
-from nfkd.engine.file_probe import config_paths, probe_files
+from nfkd.engine.file_probe import probe_files
 from nfkd.engine.limits import Limits
 from nfkd.engine.run_queue import QueuedRun, RunQueue
 from nfkd.engine.threads import RequestThreads

@@ -7,6 +7,29 @@ import msgspec
 from nfkd.protocol.records import Message
 
 
+class RayCluster(Message, frozen=True):
+    """A Ray cluster that executes the runs of a sweep.
+
+    Attributes
+    ----------
+    address
+        ``local`` starts Ray on this machine, ``auto`` finds one that runs here, ``HOST:6379`` joins a cluster that this
+        machine belongs to, and ``ray://HOST:10001`` connects from outside.
+    cpus, gpus
+        What each run gets; 0.5 GPUs let two runs share one.
+    retries
+        How often a run is started again after its worker died.
+    local_cpus
+        CPUs of a ``local`` cluster; 0 for all.
+    """
+
+    address: str = "auto"
+    cpus: float = 1.0
+    gpus: float = 0.0
+    retries: int = 2
+    local_cpus: int = 0
+
+
 class SweepProgress(Message, frozen=True):
     """A sweep that the engine executes.
 

@@ -1,0 +1,22 @@
+"""The files and folders that an experiment names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nfkd.config.base import Config
+
+
+def config_paths(config: Config) -> list[Path]:
+    """Return the files and folders in a config, its sections and its lists."""
+    found: list[Path] = []
+    for name, info in type(config).model_fields.items():
+        value: Any = getattr(config, name)
+        extra = info.json_schema_extra
+        if isinstance(value, str) and value and isinstance(extra, dict) and extra.get("format"):
+            found.append(Path(value).expanduser())
+        for section in value if isinstance(value, tuple) else (value,):
+            if isinstance(section, Config):
+                found += config_paths(section)
+    return found
