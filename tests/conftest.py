@@ -30,7 +30,10 @@ psutil: Any = import_module("psutil") if find_spec("psutil") else None
 GRACE = 3.0
 """Seconds that a thread or process has to end after its test."""
 _TOKEN = "NFKD_TEST_SESSION"
-_HELPERS = ("resource_tracker", "forkserver")  # processes of multiprocessing that Python ends at its exit
+_HELPERS = (
+    *("resource_tracker", "forkserver"),  # processes of multiprocessing that Python ends at its exit
+    *("ray::", "default_worker.py"),  # Ray's workers, which end with the Ray of a module's fixture
+)
 _WINDOWS = ("gui", "end_to_end", "benchmarks")  # folders whose tests open windows
 
 os.environ[_TOKEN] = uuid.uuid4().hex

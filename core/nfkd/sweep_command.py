@@ -21,6 +21,7 @@ from nfkd.terminal import INTERRUPTED, say, terminal
 from nfkd.text import format_number, format_span, plain
 
 if TYPE_CHECKING:
+    from nfkd.protocol.queue import RayCluster
     from nfkd.sweeps import Sweep, SweepEstimate, SweptRun
     from nfkd.sweeps.executors import Executor
 
@@ -47,7 +48,7 @@ def add_arguments(sweep: argparse.ArgumentParser) -> None:
     cluster.add_argument(
         "--gpus-per-run", metavar="X", type=_share, default=0.0, help="GPUs of a run, such as 0.5 (default: 0)"
     )
-    cluster.add_argument("--cpus-per-run", metavar="X", type=_share, default=1.0, help="CPUs of a run (default: 1)")
+    cluster.add_argument("--cpus-per-run", metavar="X", type=_some, default=1.0, help="CPUs of a run (default: 1)")
     cluster.add_argument(
         "--retries", metavar="N", type=_retries, default=2, help="new starts of a run whose worker died (default: 2)"
     )
@@ -65,6 +66,14 @@ def _share(text: str) -> float:
     share = float(text)
     if not 0 <= share <= 1024 or (share > 1 and share != int(share)):
         msg = f"{text} is neither between 0 and 1 nor a whole number up to 1024"
+        raise argparse.ArgumentTypeError(msg)
+    return share
+
+
+def _some(text: str) -> float:
+    share = _share(text)
+    if not share:
+        msg = "a run needs a part of a CPU"
         raise argparse.ArgumentTypeError(msg)
     return share
 
@@ -107,21 +116,26 @@ def sweep_in_terminal(options: argparse.Namespace) -> int:
     with connected(cluster) as slots:
         jobs = options.jobs or min(slots, _MOST_JOBS)
         say(f"Ray at {public_address(cluster.address)}: {_count(jobs, 'run')} at the same time.")
-        return _sweep(options, config, jobs, ray_executors(cluster, jobs, EVENTS_OF_SWEEPS), max(1, int(cluster.cpus)))
+        return _sweep(options, config, jobs, ray_executors(cluster, jobs, EVENTS_OF_SWEEPS), cluster)
 
 
 def _sweep(
-    options: argparse.Namespace, config: SweepConfig, jobs: int, executors: Sequence[Executor] = (), threads: int = 0
+    options: argparse.Namespace,
+    config: SweepConfig,
+    jobs: int,
+    executors: Sequence[Executor] = (),
+    cluster: RayCluster | None = None,
 ) -> int:
-    """Run or continue a sweep in its folder; arguments as for `SweepLoop`; CPU threads of a run, 0 for a share."""
+    """Run or continue a sweep in its folder; arguments as for `SweepLoop`, and the cluster that executes the runs."""
     from nfkd.config import ComputeConfig
     from nfkd.planning.devices import thread_count
     from nfkd.runs.lock import run_lock
     from nfkd.sweeps import Sweep, estimate_sweep
     from nfkd.sweeps.folder import make_folder
 
-    threads = threads or (max(1, thread_count(ComputeConfig()) // jobs) if jobs > 1 else 0)
-    sweep = Sweep(config, Path(options.out), threads=threads, parallel=jobs > 1, retry=options.retry)
+    threads = max(1, thread_count(ComputeConfig()) // jobs) if jobs > 1 else 0
+    threads = threads if cluster is None else max(1, int(cluster.cpus))
+    sweep = Sweep(config, Path(options.out), threads=threads, parallel=jobs > 1, retry=options.retry, cluster=cluster)
     if options.dry_run:
         _print_runs(sweep)
         _print_estimate(estimate_sweep(sweep, jobs), jobs)

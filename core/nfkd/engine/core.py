@@ -291,11 +291,12 @@ class Engine:
         if self._runs.remove(request.run):
             row = await self._off_loop(_mark_stopped, Path(request.run), about=request.run)
             self._runs.apply(RunChanged(run=request.run, row=row))
-        else:
+        elif not self._sweeps.stop_run(request.run):
             (await self._require_active(request.run)).control.stop(request.scope)
         return ask.Done()
 
     async def _require_active(self, run: str) -> TrainingJob:
+        self._sweeps.refuse_elsewhere(run)
         return self._runs.job_of(run) or await self._raise_not_active(run)
 
     async def _raise_not_active(self, run: str) -> NoReturn:

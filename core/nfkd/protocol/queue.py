@@ -112,6 +112,8 @@ class SweepDescription(Message, frozen=True):
         Names of the first runs.
     problems
         Runs that cannot start, by name, with the reason.
+    ray
+        Whether the engine's machine has Ray installed.
     """
 
     runs: int
@@ -121,6 +123,7 @@ class SweepDescription(Message, frozen=True):
     free: int
     names: list[str]
     problems: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    ray: bool = False
 
 
 class RunSweep(Message, frozen=True):
@@ -128,17 +131,19 @@ class RunSweep(Message, frozen=True):
 
     config: str
     folder: str
+    cluster: RayCluster | None = None
+    """Where; None for the engine's machine."""
 
 
 class ContinueSweep(Message, frozen=True):
-    """Continue a sweep in its folder; failed runs start again if `retry` is set. Returns `SweepAccepted`."""
+    """Continue a sweep where it was started; failed runs start again if `retry` is set. Returns `SweepAccepted`."""
 
     folder: str
     retry: bool = False
 
 
 class StopSweep(Message, frozen=True):
-    """Start no further run of a sweep, and stop the active one with a checkpoint. Returns `Done`."""
+    """Start no further run of a sweep, and stop the active ones with a checkpoint. Returns `Done`."""
 
     folder: str
 

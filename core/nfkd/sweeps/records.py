@@ -9,6 +9,7 @@ import msgspec
 
 from nfkd.files import is_taken, read_limited, replace_file
 from nfkd.protocol.codec import encode_json
+from nfkd.protocol.queue import RayCluster
 from nfkd.runs.errors import RunError
 from nfkd.runs.state import describe_read_error
 from nfkd.text import name_problem, plain
@@ -63,12 +64,15 @@ class SweepState(msgspec.Struct, kw_only=True, eq=False):
         Time that the sweep has run, all calls together.
     runs
         In the order of the sweep.
+    cluster
+        What executes the runs; None for this machine.
     """
 
     version: int = _VERSION
     folder: str = ""
     seconds: float = 0.0
     runs: list[SweptRun] = msgspec.field(default_factory=list[SweptRun])
+    cluster: RayCluster | None = None
 
 
 def read_sweep_state(directory: Path) -> SweepState | None:

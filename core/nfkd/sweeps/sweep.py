@@ -16,6 +16,7 @@ from nfkd.files import is_folder, is_taken
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.plans import teacher_label
 from nfkd.protocol.events import StageSummary
+from nfkd.protocol.queue import RayCluster
 from nfkd.protocol.records import RunState
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.layout import create_run_at, is_run, read_config
@@ -72,6 +73,8 @@ class Sweep:
         Whether several runs will be active at the same time.
     retry
         Whether to run failed runs again.
+    cluster
+        What executes the runs, for the record; None for this machine.
 
     Raises
     ------
@@ -90,11 +93,19 @@ class Sweep:
     """
 
     def __init__(
-        self, config: SweepConfig, directory: Path, *, threads: int = 0, parallel: bool = False, retry: bool = False
+        self,
+        config: SweepConfig,
+        directory: Path,
+        *,
+        threads: int = 0,
+        parallel: bool = False,
+        retry: bool = False,
+        cluster: RayCluster | None = None,
     ) -> None:
         self.config, self.directory = config, directory.absolute()
         self._threads, self._retry = threads, retry
         self._state, self._configs = open_folder(config, self.directory)
+        self._state.cluster = cluster
         self._search = None if config.sweep.search is None else Search(config, parallel=parallel)
         self._teachers = [_teacher(config) for config in self._configs]
         self._training: dict[int, str] = {}
