@@ -39,6 +39,7 @@ _WINDOWS = ("gui", "end_to_end", "benchmarks")  # folders whose tests open windo
 os.environ[_TOKEN] = uuid.uuid4().hex
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make small operations slower
 os.environ["QT_API"] = "pyside6"
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2}  # or Ray writes one into the home
 
 
 # --- a display and directories ----------------------------------------------------------------------------------------

@@ -87,15 +87,22 @@ def _connect(cluster: RayCluster) -> None:
         options |= {"num_cpus": cluster.local_cpus} if cluster.local_cpus else {}
     try:
         ray.init(address=cluster.address, **options)
-    except (ConnectionError, TimeoutError, OSError) as error:
-        where = public_address(cluster.address)
-        cause = "No Ray runs on this machine." if cluster.address == AUTO else f"No Ray answers at {where}."
-        raise _refused(cause, "Start it with `ray start`, or correct the address.") from error
-    except (RuntimeError, ValueError, AssertionError) as error:
-        where = public_address(cluster.address)
-        cause = f"{where} refused the connection of Ray {ray.__version__} with Python {platform.python_version()}."
-        action = "Use the cluster's versions of Ray and Python here, and its token (RAY_AUTH_TOKEN) if it has one."
-        raise _refused(cause, action) from error
+    except (ConnectionError, TimeoutError, OSError, RuntimeError, ValueError, AssertionError) as error:
+        raise _not_connected(cluster.address, error) from error
+
+
+def _not_connected(address: str, error: Exception) -> RunError:
+    import ray
+
+    where = public_address(address)
+    if address == LOCAL:
+        return _refused("Ray could not start on this machine.", "Its logs are in the temporary folder, below ray.")
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        cause = "No Ray runs on this machine." if address == AUTO else f"No Ray answers at {where}."
+        return _refused(cause, "Start it with `ray start`, or correct the address.")
+    cause = f"{where} refused the connection of Ray {ray.__version__} with Python {platform.python_version()}."
+    action = "Use the cluster's versions of Ray and Python here, and its token (RAY_AUTH_TOKEN) if it has one."
+    return _refused(cause, action)
 
 
 def _require_reachable(address: str) -> None:

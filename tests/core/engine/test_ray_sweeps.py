@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,16 +18,8 @@ from tests.core.engine.watched import Watched, refusal, run_engine
 LOCAL = RayCluster(address="local", local_cpus=2)
 
 
-@pytest.fixture
-def token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give Ray a token, or it writes one into the user's home."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex * 2)
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs ray")
-@pytest.mark.usefixtures("token")
 def test_a_sweep_on_ray_is_followed_stopped_and_continued(tmp_path: Path) -> None:
     async def scenario(watched: Watched) -> None:
         long = {"teacher_steps": 30, "student_steps": 400}

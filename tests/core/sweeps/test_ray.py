@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,16 +40,13 @@ LOCAL = RayCluster(address="local", local_cpus=2)
 @pytest.fixture(scope="module")
 def workers() -> Iterator[list[RayExecutor]]:
     """Start Ray on the loopback interface, with two slots, and give out executors that stay warm."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")  # without it, Ray writes a token into the user's home
-        patch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex * 2)
-        with connected(LOCAL) as slots:
-            assert slots == 2
-            executors = list(ray_executors(LOCAL, slots))
-            yield executors
-            for executor in executors:
-                executor.close()
-        assert not [child for child in psutil.Process().children(recursive=True) if "ray" in child.name()]
+    with connected(LOCAL) as slots:
+        assert slots == 2
+        executors = list(ray_executors(LOCAL, slots))
+        yield executors
+        for executor in executors:
+            executor.close()
+    assert not [child for child in psutil.Process().children(recursive=True) if "ray" in child.name()]
 
 
 @pytest.fixture(scope="module")
