@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from nfkd.protocol.queue import RayCluster
     from nfkd.sweeps import Sweep, SweepEstimate, SweptRun
     from nfkd.sweeps.executors import Executor
+    from nfkd.sweeps.shard import Shard
 
 _MAX_CELL = 60  # characters of a text in a table
-_MOST_JOBS = 256
+_MOST_JOBS, _WAIT_SECONDS = 256, 60.0
 _SHOWN = 20  # problems of runs
 _ENDED = {"finished", "pruned", "failed"}
 _METRICS = {"likelihood": "validation NLL", "samples_per_second": "samples/s"}
@@ -41,6 +42,9 @@ def add_arguments(sweep: argparse.ArgumentParser) -> None:
     )
     sweep.add_argument("--dry-run", action="store_true", help="print the runs, their time and disk space, and end")
     sweep.add_argument("--retry", action="store_true", help="run failed runs again, from their checkpoints")
+    sweep.add_argument(
+        "--shard", metavar="I/N", type=_shard, help="run only every N-th run, from the I-th on, beside other processes"
+    )
     cluster = sweep.add_argument_group("on a Ray cluster (pip install 'nfkd[cluster]')")
     cluster.add_argument(
         "--ray", metavar="ADDRESS", default="", help="local, auto, HOST:6379 or ray://HOST:10001: run there"
@@ -60,6 +64,15 @@ def _jobs(text: str) -> int:
         msg = f"{count} is not between 1 and {_MOST_JOBS}"
         raise argparse.ArgumentTypeError(msg)
     return count
+
+
+def _shard(text: str) -> Shard:
+    from nfkd.sweeps.shard import Shard
+
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _share(text: str) -> float:
@@ -129,21 +142,34 @@ def _sweep(
     """Run or continue a sweep in its folder; arguments as for `SweepLoop`, and the cluster that executes the runs."""
     from nfkd.config import ComputeConfig
     from nfkd.planning.devices import thread_count
+    from nfkd.runs.lock import NAME as LOCK
     from nfkd.runs.lock import run_lock
     from nfkd.sweeps import Sweep, estimate_sweep
     from nfkd.sweeps.folder import make_folder
 
     threads = max(1, thread_count(ComputeConfig()) // jobs) if jobs > 1 else 0
     threads = threads if cluster is None else max(1, int(cluster.cpus))
-    sweep = Sweep(config, Path(options.out), threads=threads, parallel=jobs > 1, retry=options.retry, cluster=cluster)
+    shard: Shard | None = options.shard
+
+    def prepared() -> Sweep:
+        own: dict[str, Any] = {"retry": options.retry, "cluster": cluster, "shard": shard}
+        return Sweep(config, Path(options.out), threads=threads, parallel=jobs > 1, **own)
+
+    sweep = prepared()
     if options.dry_run:
         _print_runs(sweep)
         _print_estimate(estimate_sweep(sweep, jobs), jobs)
         return 0
     make_folder(sweep.directory)
-    with run_lock(sweep.directory):
-        sweep.begin()
-        _print_estimate(estimate_sweep(sweep, jobs), jobs)
+    with run_lock(sweep.directory, LOCK if shard is None else shard.lock_file):
+        if shard is None:
+            sweep.begin()
+            _print_estimate(estimate_sweep(sweep, jobs), jobs)
+        else:
+            with run_lock(sweep.directory, wait=_WAIT_SECONDS):  # another shard may write the folder now
+                sweep = prepared()
+                sweep.begin()
+            say(f"Part {shard} of the sweep: {_count(len(sweep.runs), 'run')}.")
         stopped = _execute(sweep, jobs, executors)
     _print_results(sweep)
     if stopped:

@@ -75,15 +75,15 @@ class SweepState(msgspec.Struct, kw_only=True, eq=False):
     cluster: RayCluster | None = None
 
 
-def read_sweep_state(directory: Path) -> SweepState | None:
-    """Return the state of the sweep in a directory, or None if there is none.
+def read_sweep_state(directory: Path, name: str = STATE) -> SweepState | None:
+    """Return the state of the sweep in a directory by the name of its file, or None if there is none.
 
     Raises
     ------
     RunError
         When it cannot be read.
     """
-    path = directory / STATE
+    path = directory / name
     if not is_taken(path):
         return None
     try:
@@ -101,6 +101,6 @@ def read_sweep_state(directory: Path) -> SweepState | None:
     return state
 
 
-def write_sweep_state(directory: Path, state: SweepState) -> None:
+def write_sweep_state(directory: Path, state: SweepState, name: str = STATE) -> None:
     """Write the state of a sweep, atomically; values that are not finite become null."""
-    replace_file(directory / STATE, msgspec.json.format(encode_json(state), indent=1))
+    replace_file(directory / name, msgspec.json.format(encode_json(state), indent=1))
