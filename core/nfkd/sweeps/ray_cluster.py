@@ -29,6 +29,9 @@ _SHARE = 1e-6
 _LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """The environment variable with which Ray listens on the loopback interface only; as if on Windows or macOS."""
 
+VERSION = "nfkd:__version__"
+"""What the machines of a cluster are asked for."""
+
 _busy = Lock()
 
 
@@ -60,7 +63,7 @@ def connected(cluster: RayCluster) -> Iterator[int]:
             fitting = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and _slots(node, cluster)}
             if not fitting:
                 raise _too_small(cluster)
-            _require_nfkd(fitting)
+            require_nfkd(fitting)
             yield sum(_slots(node, cluster) for node in fitting.values())
         finally:
             ray.shutdown()
@@ -142,17 +145,26 @@ def _too_small(cluster: RayCluster) -> RunError:
     return _refused(f"None of its machines has {need} for a run.", "Give a run less, or start larger machines.")
 
 
-def _require_nfkd(nodes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse machines without NFKD or with another version; they import it by a function of Python itself."""
+def require_nfkd(nodes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse machines without NFKD or with another version; they import it by a function of Python itself.
+
+    Parameters
+    ----------
+    nodes
+        As `ray.nodes` describes them, by their identities.
+
+    Raises
+    ------
+    RunError
+        Naming the machine.
+    """
     import ray
     from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask = ray.remote(num_cpus=0, max_retries=0)(pkgutil.resolve_name)
     asked = {
-        name: ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False)).remote(
-            "nfkd:__version__"
-        )
+        name: ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False)).remote(VERSION)
         for name in nodes
     }
     for name, reference in asked.items():

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+import nfkd
 from nfkd.protocol.events import CurvePoints, LogLine, RunEvent, StageStarted
 from nfkd.protocol.queue import RayCluster
 from nfkd.runs.errors import RunError
@@ -22,7 +23,7 @@ from nfkd.runs.launch_file import read_launch
 from nfkd.runs.log import read_log
 from nfkd.runs.reader import open_run
 from nfkd.runs.state import read_row
-from nfkd.sweeps import Sweep, SweepLoop, SweptRun
+from nfkd.sweeps import Sweep, SweepLoop, SweptRun, ray_cluster
 from nfkd.sweeps.ray_cluster import connected
 from nfkd.sweeps.ray_executor import RayExecutor, ray_executors
 from tests.core.sweeps.sweeping import run_all, states, sweep_of
@@ -208,6 +209,21 @@ def test_a_search_keeps_all_slots_busy(tmp_path: Path, workers: list[RayExecutor
     execute(sweep, workers, on_start=count)
     assert states(sweep).count("finished") + states(sweep).count("pruned") == 4
     assert most == 2
+
+
+def test_a_machine_without_this_nfkd_is_named(workers: list[RayExecutor], monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    nodes = {node["NodeID"]: node for node in ray.nodes()}
+    ray_cluster.require_nfkd(nodes)
+    host, version = socket.gethostname(), nfkd.__version__
+    with monkeypatch.context() as patch:
+        patch.setattr(nfkd, "__version__", "9.9.9")
+        with pytest.raises(RunError, match=f"{host} has NFKD {version}, and this machine NFKD 9.9.9"):
+            ray_cluster.require_nfkd(nodes)
+    monkeypatch.setattr(ray_cluster, "VERSION", "no_nfkd_here:__version__")
+    with pytest.raises(RunError, match=f"NFKD is not installed on {host}"):
+        ray_cluster.require_nfkd(nodes)
 
 
 def test_a_process_uses_one_cluster_at_a_time(workers: list[RayExecutor]) -> None:
