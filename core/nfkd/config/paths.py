@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nfkd.config.base import Config
 
@@ -13,10 +14,11 @@ def config_paths(config: Config) -> list[Path]:
     found: list[Path] = []
     for name, info in type(config).model_fields.items():
         value: Any = getattr(config, name)
-        extra = info.json_schema_extra
+        extra: Any = info.json_schema_extra
         if isinstance(value, str) and value and isinstance(extra, dict) and extra.get("format"):
             found.append(Path(value).expanduser())
-        for section in value if isinstance(value, tuple) else (value,):
+        sections: Sequence[Any] = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
+        for section in sections:
             if isinstance(section, Config):
                 found += config_paths(section)
     return found
