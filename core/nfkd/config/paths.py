@@ -14,8 +14,8 @@ def config_paths(config: Config) -> list[Path]:
     found: list[Path] = []
     for name, info in type(config).model_fields.items():
         value: Any = getattr(config, name)
-        extra: Any = info.json_schema_extra
-        if isinstance(value, str) and value and isinstance(extra, dict) and extra.get("format"):
+        extra = cast("dict[str, Any] | None", info.json_schema_extra)
+        if isinstance(value, str) and value and extra and extra.get("format"):
             found.append(Path(value).expanduser())
         sections: Sequence[Any] = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
         for section in sections:
