@@ -128,13 +128,15 @@ class RayExecutor:
         import ray
 
         cluster = self._cluster
-        if self._actor is None:
-            options = {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus, "max_concurrency": 2}
-            self._actor = ray.remote(RunWorker).options(**options).remote()
+        with _death_told():
+            if self._actor is None:
+                options = {"num_cpus": cluster.cpus, "num_gpus": cluster.gpus, "max_concurrency": 2}
+                self._actor = ray.remote(RunWorker).options(**options).remote()
+            files, donors = _put(start.path), _donors(start)
         address = public_address(cluster.address)
         launch = Launch(how="ray", address=address, cpus=cluster.cpus, gpus=cluster.gpus, attempt=attempt)
         order = Order(start.path.name, start.config, start.resume or attempt > 1, launch, self._kinds)
-        self._call(self._actor.begin, order, _put(start.path), _donors(start), before=True)
+        self._call(self._actor.begin, order, files, donors, before=True)
         asked = False
         while True:
             for message in self._call(self._actor.poll, _POLL_SECONDS):
