@@ -30,12 +30,16 @@ psutil: Any = import_module("psutil") if find_spec("psutil") else None
 GRACE = 3.0
 """Seconds that a thread or process has to end after its test."""
 _TOKEN = "NFKD_TEST_SESSION"
-_HELPERS = ("resource_tracker", "forkserver")  # processes of multiprocessing that Python ends at its exit
+_HELPERS = (
+    *("resource_tracker", "forkserver"),  # processes of multiprocessing that Python ends at its exit
+    *("ray::", "default_worker.py"),  # Ray's workers, which end with the Ray of a module's fixture
+)
 _WINDOWS = ("gui", "end_to_end", "benchmarks")  # folders whose tests open windows
 
 os.environ[_TOKEN] = uuid.uuid4().hex
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads make small operations slower
 os.environ["QT_API"] = "pyside6"
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2}  # or Ray writes one into the home
 
 
 # --- a display and directories ----------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ import math
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -20,9 +21,13 @@ from nfkd.terminal import INTERRUPTED, say, terminal
 from nfkd.text import format_number, format_span, plain
 
 if TYPE_CHECKING:
+    from nfkd.protocol.queue import RayCluster
     from nfkd.sweeps import Sweep, SweepEstimate, SweptRun
+    from nfkd.sweeps.executors import Executor
+    from nfkd.sweeps.shard import Shard
 
 _MAX_CELL = 60  # characters of a text in a table
+_MOST_JOBS, _WAIT_SECONDS = 256, 60.0
 _SHOWN = 20  # problems of runs
 _ENDED = {"finished", "pruned", "failed"}
 _METRICS = {"likelihood": "validation NLL", "samples_per_second": "samples/s"}
@@ -32,15 +37,64 @@ def add_arguments(sweep: argparse.ArgumentParser) -> None:
     """Add the arguments of ``nfkd sweep``."""
     sweep.add_argument("file", metavar="FILE", help="TOML file of an experiment with a section [sweep]")
     sweep.add_argument("--out", metavar="DIR", required=True, help="folder of the sweep; the same one continues it")
-    sweep.add_argument("--jobs", metavar="N", type=_jobs, default=1, help="runs at the same time (default: 1)")
+    sweep.add_argument(
+        "--jobs", metavar="N", type=_jobs, help="runs at the same time (default: 1; with --ray, as many as fit)"
+    )
     sweep.add_argument("--dry-run", action="store_true", help="print the runs, their time and disk space, and end")
     sweep.add_argument("--retry", action="store_true", help="run failed runs again, from their checkpoints")
+    sweep.add_argument(
+        "--shard", metavar="I/N", type=_shard, help="run only every N-th run, from the I-th on, beside other processes"
+    )
+    cluster = sweep.add_argument_group("on a Ray cluster (pip install 'nfkd[cluster]')")
+    cluster.add_argument(
+        "--ray", metavar="ADDRESS", default="", help="local, auto, HOST:6379 or ray://HOST:10001: run there"
+    )
+    cluster.add_argument(
+        "--gpus-per-run", metavar="X", type=_share, default=0.0, help="GPUs of a run, such as 0.5 (default: 0)"
+    )
+    cluster.add_argument("--cpus-per-run", metavar="X", type=_some, default=1.0, help="CPUs of a run (default: 1)")
+    cluster.add_argument(
+        "--retries", metavar="N", type=_retries, default=2, help="new starts of a run whose worker died (default: 2)"
+    )
 
 
 def _jobs(text: str) -> int:
     count = int(text)
-    if not 1 <= count <= 256:
-        msg = f"{count} is not between 1 and 256"
+    if not 1 <= count <= _MOST_JOBS:
+        msg = f"{count} is not between 1 and {_MOST_JOBS}"
+        raise argparse.ArgumentTypeError(msg)
+    return count
+
+
+def _shard(text: str) -> Shard:
+    from nfkd.sweeps.shard import Shard
+
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1024 or (share > 1 and share != int(share)):
+        msg = f"{text} is neither between 0 and 1 nor a whole number up to 1024"
+        raise argparse.ArgumentTypeError(msg)
+    return share
+
+
+def _some(text: str) -> float:
+    share = _share(text)
+    if not share:
+        msg = "a run needs a part of a CPU"
+        raise argparse.ArgumentTypeError(msg)
+    return share
+
+
+def _retries(text: str) -> int:
+    count = int(text)
+    if not 0 <= count <= 100:
+        msg = f"{count} is not between 0 and 100"
         raise argparse.ArgumentTypeError(msg)
     return count
 
@@ -61,24 +115,62 @@ def sweep_in_terminal(options: argparse.Namespace) -> int:
         When the sweep or its folder is refused.
     """
     config = SweepConfig.open(options.file)
+    from nfkd.protocol.queue import RayCluster
+    from nfkd.runs.launch_file import public_address
+    from nfkd.sweeps.executors import EVENTS_OF_SWEEPS
+    from nfkd.sweeps.ray_cluster import connected
+    from nfkd.sweeps.ray_executor import ray_executors
+
+    if not options.ray:
+        return _sweep(options, config, options.jobs or 1)
+    cluster = RayCluster(
+        address=options.ray, cpus=options.cpus_per_run, gpus=options.gpus_per_run, retries=options.retries
+    )
+    with connected(cluster) as slots:
+        jobs = options.jobs or min(slots, _MOST_JOBS)
+        say(f"Ray at {public_address(cluster.address)}: {_count(jobs, 'run')} at the same time.")
+        return _sweep(options, config, jobs, ray_executors(cluster, jobs, EVENTS_OF_SWEEPS), cluster)
+
+
+def _sweep(
+    options: argparse.Namespace,
+    config: SweepConfig,
+    jobs: int,
+    executors: Sequence[Executor] = (),
+    cluster: RayCluster | None = None,
+) -> int:
+    """Run or continue a sweep in its folder; arguments as for `SweepLoop`, and the cluster that executes the runs."""
     from nfkd.config import ComputeConfig
     from nfkd.planning.devices import thread_count
+    from nfkd.runs.lock import NAME as LOCK
     from nfkd.runs.lock import run_lock
     from nfkd.sweeps import Sweep, estimate_sweep
     from nfkd.sweeps.folder import make_folder
 
-    jobs = options.jobs
     threads = max(1, thread_count(ComputeConfig()) // jobs) if jobs > 1 else 0
-    sweep = Sweep(config, Path(options.out), threads=threads, parallel=jobs > 1, retry=options.retry)
+    threads = threads if cluster is None else max(1, int(cluster.cpus))
+    shard: Shard | None = options.shard
+
+    def prepared() -> Sweep:
+        own: dict[str, Any] = {"retry": options.retry, "cluster": cluster, "shard": shard}
+        return Sweep(config, Path(options.out), threads=threads, parallel=jobs > 1, **own)
+
+    sweep = prepared()
     if options.dry_run:
         _print_runs(sweep)
         _print_estimate(estimate_sweep(sweep, jobs), jobs)
         return 0
     make_folder(sweep.directory)
-    with run_lock(sweep.directory):
-        sweep.begin()
-        _print_estimate(estimate_sweep(sweep, jobs), jobs)
-        stopped = _execute(sweep, jobs)
+    with run_lock(sweep.directory, LOCK if shard is None else shard.lock_file):
+        if shard is None:
+            sweep.begin()
+            _print_estimate(estimate_sweep(sweep, jobs), jobs)
+        else:
+            with run_lock(sweep.directory, wait=_WAIT_SECONDS):  # another shard may write the folder now
+                sweep = prepared()
+                sweep.begin()
+            say(f"Part {shard} of the sweep: {_count(len(sweep.runs), 'run')}.")
+        stopped = _execute(sweep, jobs, executors)
     _print_results(sweep)
     if stopped:
         say("Stopped. The same command continues the sweep.")
@@ -86,7 +178,7 @@ def sweep_in_terminal(options: argparse.Namespace) -> int:
     return 1 if any(run.state == "failed" for run in sweep.runs) else 0
 
 
-def _execute(sweep: Sweep, jobs: int) -> bool:
+def _execute(sweep: Sweep, jobs: int, executors: Sequence[Executor]) -> bool:
     """Execute the runs that are left; return whether Ctrl-C ended the sweep."""
     from nfkd.sweeps import SweepLoop
 
@@ -102,7 +194,7 @@ def _execute(sweep: Sweep, jobs: int) -> bool:
             names = ", ".join(active.name for active in sweep.active) or "runs"
             bars.update(task, description=plain(names, _MAX_CELL), completed=_ended(sweep))
 
-        loop = SweepLoop(sweep, jobs, on_start=show, on_end=show)
+        loop = SweepLoop(sweep, jobs, executors=executors, on_start=show, on_end=show)
         stopped = threading.Event()
 
         def interrupt(number: int, frame: FrameType | None) -> None:

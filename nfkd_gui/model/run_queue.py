@@ -19,6 +19,7 @@ from nfkd.protocol.queue import (
     PauseQueue,
     QueueChanged,
     QueueState,
+    RayCluster,
     RunSweep,
     StopSweep,
     SweepAccepted,
@@ -127,9 +128,9 @@ class RunQueueModel(QObject):
         """Return whether a sweep is in the queue."""
         return any(sweep.folder == folder for sweep in self.state.sweeps)
 
-    def run_sweep(self, text: str) -> None:
-        """Start or queue a sweep, given as TOML."""
-        request = RunSweep(config=text, folder=self._studio.preferences.runs_folder)
+    def run_sweep(self, text: str, cluster: RayCluster | None = None) -> None:
+        """Start or queue a sweep, given as TOML; a cluster executes it at once."""
+        request = RunSweep(config=text, folder=self._studio.preferences.runs_folder, cluster=cluster)
 
         def accepted(reply: Reply) -> None:
             if isinstance(reply, SweepAccepted):

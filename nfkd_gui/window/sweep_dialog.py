@@ -32,6 +32,7 @@ from nfkd_gui.widgets.labels import PlainLabel, ToneLabel, WrappedLabel
 from nfkd_gui.widgets.message_cell import MessageCell
 from nfkd_gui.widgets.panel_dock import IconButton
 from nfkd_gui.window.field_finder import FieldFinder
+from nfkd_gui.window.sweep_place import SweepPlace
 
 _WIDTH, _LABEL, _LINE, _FIELD = 600, 200, 18, 28
 _ENOUGH_SEEDS = 3
@@ -54,10 +55,10 @@ class SweepDialog(QDialog):
     Attributes
     ----------
     accepted_sweep
-        Emitted with the sweep as TOML text when the user starts it.
+        Emitted with the sweep as TOML text and the `RayCluster`, or None for this machine, when the user starts it.
     """
 
-    accepted_sweep = Signal(str)
+    accepted_sweep = Signal(str, object)
 
     def __init__(self, studio: Studio, experiment: ExperimentConfig, path: str, parent: QWidget) -> None:
         super().__init__(parent)
@@ -74,6 +75,8 @@ class SweepDialog(QDialog):
         self._column = QVBoxLayout()
         self._add = FieldFinder(found, "sweep.add", self)
         self._add.line.chosen.connect(self._add_field)
+        self._place = SweepPlace(self)
+        self._place.changed.connect(self._change_place)
         self._summary = WrappedLabel(parent=self)
         self._summary.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._summary.setObjectName("sweep.summary")
@@ -121,6 +124,7 @@ class SweepDialog(QDialog):
         whole.addWidget(about)
         whole.addLayout(self._column)
         whole.addWidget(self._add)
+        whole.addWidget(self._place)
         whole.addWidget(self._summary)
         whole.addLayout(seeds)
         whole.addStretch(1)
@@ -168,16 +172,21 @@ class SweepDialog(QDialog):
             row.cell.show_message(sentence(draft.problems.get(path, "")))
         count = draft.count if draft.text else 0
         self._start.setText(f"Start {count:,} {'run' if count == 1 else 'runs'}" if count else "Start")
-        self._start.setEnabled(bool(draft.text) and self._studio.ready)
+        self._place.show_missing(draft.description is not None and not draft.description.ray)
+        self._start.setEnabled(bool(draft.text) and self._studio.ready and self._place.ready)
         self._save.setEnabled(bool(draft.text))
         for widget in (self._seeds, self._seeds_note):
             widget.setVisible(draft.seeds < _ENOUGH_SEEDS and "seeds.count" not in draft.values)
-        self._summary.setText(describe(draft))
+        self._summary.setText(describe(draft, elsewhere=self._place.on_ray))
+
+    def _change_place(self) -> None:
+        self._refresh()
+        self._fit()
 
     # --- actions --------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        self.accepted_sweep.emit(self.draft.text)
+        self.accepted_sweep.emit(self.draft.text, self._place.cluster)
         self.accept()
 
     def _ask_file(self) -> None:
@@ -226,8 +235,8 @@ class _ValuesRow(QWidget):
         line.addWidget(remove, 0, Qt.AlignmentFlag.AlignTop)
 
 
-def describe(draft: SweepDraft) -> str:
-    """Return what the sweep will take, or why it cannot start, in sentences."""
+def describe(draft: SweepDraft, *, elsewhere: bool = False) -> str:
+    """Return what the sweep will take, or why it cannot start, in sentences; `elsewhere` is on other machines."""
     if "" in draft.problems:
         return sentence(draft.problems[""])
     if draft.problems:
@@ -237,6 +246,7 @@ def describe(draft: SweepDraft) -> str:
         return draft.error or "Measuring what the runs will take …"
     teachers = f", {found.teachers} {'teacher' if found.teachers == 1 else 'teachers'}" if found.teachers else ""
     time = f" · about {format_span(found.seconds)}" if format_span(found.seconds) else " · time not measured"
+    time += " on this machine, one after another" if elsewhere and format_span(found.seconds) else ""
     size = f" · {format_bytes(found.size)} of {format_bytes(found.free)} free" if math.isfinite(found.size) else ""
     return f"{found.runs:,} {'run' if found.runs == 1 else 'runs'}{teachers}{time}{size}.{_problems(found.problems)}"
 

@@ -46,7 +46,7 @@ class Sweeps(QObject):
 
     def _follow(self, folder: str) -> None:
         self._wanted = folder
-        self._window.studio.message.emit(f"The sweep {PurePath(folder).name} starts when no other run waits")
+        self._window.studio.message.emit(f"The sweep {PurePath(folder).name} is in the queue")
         self._window.studio.list_runs()
 
     def _show_folder(self) -> None:

@@ -124,6 +124,7 @@ class Script:
         self.asked: list[ask.Request] = []
         self.active = ""
         self.queue = QueueState()
+        self.ray = False
         self.roles: tuple[Role, ...] = USUAL
         self.floors = {"sw": 0.0212}
         self.previews: dict[str, ask.DataPreview] = {}
@@ -356,7 +357,7 @@ class Script:
     def _estimatesweep(self, request: EstimateSweep) -> SweepDescription:
         runs = len(SweepConfig.from_toml(request.config).combinations())
         return SweepDescription(
-            runs=runs, teachers=1, seconds=60.0 * runs, size=float(runs << 20), free=1 << 30, names=[]
+            runs=runs, teachers=1, seconds=60.0 * runs, size=float(runs << 20), free=1 << 30, names=[], ray=self.ray
         )
 
     def _runsweep(self, request: RunSweep) -> SweepAccepted:

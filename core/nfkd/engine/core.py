@@ -15,13 +15,14 @@ import torch
 
 import nfkd
 from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
+from nfkd.config.paths import config_paths
 from nfkd.config.problems import ConfigProblem
 from nfkd.engine.compare_service import CompareService
 from nfkd.engine.data_service import DataService
 from nfkd.engine.estimate_service import EstimateService
 from nfkd.engine.evaluate_service import EvaluateService
 from nfkd.engine.explore_service import ExploreService
-from nfkd.engine.file_probe import config_paths, format_paths, probe_files
+from nfkd.engine.file_probe import format_paths, probe_files
 from nfkd.engine.lab_service import LabService
 from nfkd.engine.limits import Limits
 from nfkd.engine.picture_service import PictureService
@@ -290,11 +291,12 @@ class Engine:
         if self._runs.remove(request.run):
             row = await self._off_loop(_mark_stopped, Path(request.run), about=request.run)
             self._runs.apply(RunChanged(run=request.run, row=row))
-        else:
+        elif not self._sweeps.stop_run(request.run):
             (await self._require_active(request.run)).control.stop(request.scope)
         return ask.Done()
 
     async def _require_active(self, run: str) -> TrainingJob:
+        self._sweeps.refuse_elsewhere(run)
         return self._runs.job_of(run) or await self._raise_not_active(run)
 
     async def _raise_not_active(self, run: str) -> NoReturn:

@@ -10,10 +10,11 @@ from threading import Event as ThreadEvent
 
 from nfkd.config import ConfigError, DataConfig
 from nfkd.config.datasets import dataset_names, datasets_folder, kind_label, parse_data, parse_data_toml
+from nfkd.config.paths import config_paths
 from nfkd.config.toml import toml_text
 from nfkd.data import DataError, NotFetchedError, fetch_dataset, load_dataset
 from nfkd.data.preview import preview_dataset
-from nfkd.engine.file_probe import config_paths, format_paths, probe_files
+from nfkd.engine.file_probe import format_paths, probe_files
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from nfkd.config import TERMS, ExperimentConfig
-from nfkd.engine.file_probe import config_paths, format_paths
+from nfkd.config.paths import config_paths
+from nfkd.engine.file_probe import format_paths
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
 from nfkd.planning.times import first_shares, time_estimate

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from nfkd.config.datasets import parse_data_toml
+from nfkd.config.paths import config_paths
 from nfkd.engine.explore import Explorer, InteractiveRequest
-from nfkd.engine.file_probe import config_paths, probe_files
+from nfkd.engine.file_probe import probe_files
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
 from nfkd.flows.isolation import plain_torch

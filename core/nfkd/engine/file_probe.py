@@ -12,9 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from nfkd.config import Config
 from nfkd.engine.threads import RequestThreads
 from nfkd.files import open_regular
 
@@ -64,20 +62,6 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
     except (OSError, ValueError):
         return
-
-
-def config_paths(config: Config) -> list[Path]:
-    """Return the files and folders in a config, its sections and its lists."""
-    found: list[Path] = []
-    for name, info in type(config).model_fields.items():
-        value: Any = getattr(config, name)
-        extra = info.json_schema_extra
-        if isinstance(value, str) and value and isinstance(extra, dict) and extra.get("format"):
-            found.append(Path(value).expanduser())
-        for section in value if isinstance(value, tuple) else (value,):
-            if isinstance(section, Config):
-                found += config_paths(section)
-    return found
 
 
 def format_paths(paths: Iterable[Path]) -> str:

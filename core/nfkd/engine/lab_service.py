@@ -12,7 +12,8 @@ import msgspec
 
 from nfkd.config.datasets import parse_data_toml
 from nfkd.config.lab import LabConfig
-from nfkd.engine.file_probe import config_paths, probe_files
+from nfkd.config.paths import config_paths
+from nfkd.engine.file_probe import probe_files
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
 from nfkd.lab.own_points import read_points

@@ -9,10 +9,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from nfkd.config.paths import config_paths
 from nfkd.config.sweep import SweepConfig
 from nfkd.engine.estimate_service import EstimateService
-from nfkd.engine.file_probe import config_paths, probe_files
+from nfkd.engine.file_probe import probe_files
 from nfkd.engine.limits import Limits
+from nfkd.engine.ray_sweeps import RaySweeps
 from nfkd.engine.run_queue import QueuedRun, RunQueue
 from nfkd.engine.threads import RequestThreads
 from nfkd.files import is_taken
@@ -20,6 +22,7 @@ from nfkd.protocol.events import CurvePoints, LogLine, RunEvent
 from nfkd.protocol.queue import (
     ContinueSweep,
     EstimateSweep,
+    RayCluster,
     RunSweep,
     StopSweep,
     SweepAccepted,
@@ -32,7 +35,8 @@ from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 from nfkd.runs.state import read_row
-from nfkd.sweeps.records import SWEEP, SweptRun
+from nfkd.sweeps.ray_cluster import has_ray
+from nfkd.sweeps.records import SWEEP, SweptRun, read_sweep_state
 from nfkd.sweeps.sweep import Start, Sweep
 
 _NAMES = 200
@@ -54,6 +58,7 @@ class SweepService:
 
     def __init__(self, queue: RunQueue, estimates: EstimateService, limits: Limits) -> None:
         self._queue, self._estimates, self._limits = queue, estimates, limits
+        self._ray = RaySweeps(queue)
         self._threads = RequestThreads("sweeps", 1, limits)  # a sweep is used by one thread at a time
         self._sweeps: list[Sweep] = []
         self._driver: asyncio.Task[None] | None = None
@@ -73,7 +78,17 @@ class SweepService:
     @property
     def running(self) -> list[str]:
         """The files that running threads use."""
-        return self._threads.running
+        return [*self._threads.running, *self._ray.running]
+
+    def refuse_elsewhere(self, run: str) -> None:
+        """Raise a `RunError` if a run is executed on a Ray cluster."""
+        if self._ray.trains(run):
+            title, cause = "The run cannot be paused", "It trains on a Ray cluster."
+            raise RunError(title, cause, "Stop it; its sweep can be continued.")
+
+    def stop_run(self, run: str) -> bool:
+        """Stop the sweep of a run on a Ray cluster; return whether it was executed there."""
+        return self._ray.stop_run(run)
 
     def stop(self) -> None:
         """Start no further run; the active one is stopped by the queue."""
@@ -85,10 +100,11 @@ class SweepService:
     async def close(self) -> None:
         """Wait a limited time for the threads."""
         self.stop()
-        await self._threads.close(self._limits.close_seconds)
+        limits = self._limits
+        await asyncio.gather(self._ray.close(limits.stop_seconds), self._threads.close(limits.close_seconds))
 
     def _progress(self) -> list[SweepProgress]:
-        return [_progress_of(sweep) for sweep in self._sweeps]
+        return [_progress_of(sweep) for sweep in (*self._sweeps, *self._ray.sweeps)]
 
     async def _off_loop(self, function: Callable[..., Any], *arguments: Any, about: str) -> Any:
         return await self._threads.run(function, *arguments, about=about, limit=self._limits.work_seconds)
@@ -102,23 +118,45 @@ class SweepService:
         names = [run.name for run in sweep.runs[:_NAMES]]
         return SweepDescription(
             runs=found.runs, teachers=found.teachers, seconds=found.seconds, size=found.size, free=found.free,
-            names=names, problems=found.problems,
+            names=names, problems=found.problems, ray=has_ray(),
         )  # fmt: skip
 
     async def _run(self, request: RunSweep) -> SweepAccepted:
         config = await self._read(request.config)
+        cluster = request.cluster
+        if cluster is not None:
+            path = (await self._off_loop(_prepare, config, request.folder, about=request.folder)).directory
+            return await self._start_on_ray(cluster, config, path)
         sweep = await self._off_loop(_begin, config, request.folder, about=request.folder)
         return self._accept(sweep)
+
+    async def _start_on_ray(
+        self, cluster: RayCluster, config: SweepConfig, path: Path, *, retry: bool = False
+    ) -> SweepAccepted:
+        self._refuse_closing()
+
+        def begin(parallel: bool) -> Sweep:
+            threads = max(1, int(cluster.cpus))
+            sweep = Sweep(config, path, threads=threads, parallel=parallel, retry=retry, cluster=cluster)
+            sweep.begin()
+            return sweep
+
+        return SweepAccepted(folder=str((await self._ray.start(begin, cluster)).directory))
 
     async def _continue(self, request: ContinueSweep) -> SweepAccepted:
         if self._find(request.folder) is not None:
             title, cause = "The sweep is not started again", f"{Path(request.folder).name} is already in the queue."
             raise RunError(title, cause, "Wait until it has ended, or stop it first.")
-        return self._accept(await self._off_loop(_begin_again, request.folder, request.retry, about=request.folder))
+        cluster, config = await self._off_loop(_read_folder, request.folder, about=request.folder)
+        if cluster is not None:
+            return await self._start_on_ray(cluster, config, _path(request), retry=request.retry)
+        return self._accept(await self._off_loop(_begin_again, config, request, about=request.folder))
 
     async def _stop(self, request: StopSweep) -> Done:
         sweep = self._find(request.folder)
         job = self._queue.job
+        if self._ray.stop(str(_path(request))):
+            return Done()
         if sweep is not None and job is not None and job.run_directory.is_relative_to(sweep.directory):
             job.control.stop("run")  # the sweep ends with it
         elif sweep is not None:
@@ -131,12 +169,16 @@ class SweepService:
         return config
 
     def _find(self, folder: str) -> Sweep | None:
-        return next((sweep for sweep in self._sweeps if sweep.directory == Path(folder).absolute()), None)
+        active = (*self._sweeps, *self._ray.sweeps)
+        return next((sweep for sweep in active if sweep.directory == Path(folder).absolute()), None)
 
-    def _accept(self, sweep: Sweep) -> SweepAccepted:
+    def _refuse_closing(self) -> None:
         if self._closing:
             title = "The engine is ending"
             raise RunError(title, "It has been stopped.", "Start it again.")
+
+    def _accept(self, sweep: Sweep) -> SweepAccepted:
+        self._refuse_closing()
         self._sweeps.append(sweep)
         self._queue.refresh()
         if self._driver is None or self._driver.done():
@@ -254,9 +296,19 @@ def _begin(config: SweepConfig, folder: str) -> Sweep:
     return sweep
 
 
-def _begin_again(folder: str, retry: bool) -> Sweep:
+def _path(request: ContinueSweep | StopSweep) -> Path:
+    return Path(request.folder).absolute()
+
+
+def _read_folder(folder: str) -> tuple[RayCluster | None, SweepConfig]:
+    """Return the cluster of a sweep, if it has one, and its file."""
     directory = Path(folder).absolute()
-    sweep = Sweep(SweepConfig.open(directory / SWEEP), directory, retry=retry)
+    state = read_sweep_state(directory)
+    return None if state is None else state.cluster, SweepConfig.open(directory / SWEEP)
+
+
+def _begin_again(config: SweepConfig, request: ContinueSweep) -> Sweep:
+    sweep = Sweep(config, _path(request), retry=request.retry)
     sweep.begin()
     return sweep
 

@@ -7,6 +7,29 @@ import msgspec
 from nfkd.protocol.records import Message
 
 
+class RayCluster(Message, frozen=True):
+    """A Ray cluster that executes the runs of a sweep.
+
+    Attributes
+    ----------
+    address
+        ``local`` starts Ray on this machine, ``auto`` finds one that runs here, ``HOST:6379`` joins a cluster that this
+        machine belongs to, and ``ray://HOST:10001`` connects from outside.
+    cpus, gpus
+        What each run gets; 0.5 GPUs let two runs share one.
+    retries
+        How often a run is started again after its worker died.
+    local_cpus
+        CPUs of a ``local`` cluster; 0 for all.
+    """
+
+    address: str = "auto"
+    cpus: float = 1.0
+    gpus: float = 0.0
+    retries: int = 2
+    local_cpus: int = 0
+
+
 class SweepProgress(Message, frozen=True):
     """A sweep that the engine executes.
 
@@ -89,6 +112,8 @@ class SweepDescription(Message, frozen=True):
         Names of the first runs.
     problems
         Runs that cannot start, by name, with the reason.
+    ray
+        Whether the engine's machine has Ray installed.
     """
 
     runs: int
@@ -98,6 +123,7 @@ class SweepDescription(Message, frozen=True):
     free: int
     names: list[str]
     problems: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    ray: bool = False
 
 
 class RunSweep(Message, frozen=True):
@@ -105,17 +131,19 @@ class RunSweep(Message, frozen=True):
 
     config: str
     folder: str
+    cluster: RayCluster | None = None
+    """Where; None for the engine's machine."""
 
 
 class ContinueSweep(Message, frozen=True):
-    """Continue a sweep in its folder; failed runs start again if `retry` is set. Returns `SweepAccepted`."""
+    """Continue a sweep where it was started; failed runs start again if `retry` is set. Returns `SweepAccepted`."""
 
     folder: str
     retry: bool = False
 
 
 class StopSweep(Message, frozen=True):
-    """Start no further run of a sweep, and stop the active one with a checkpoint. Returns `Done`."""
+    """Start no further run of a sweep, and stop the active ones with a checkpoint. Returns `Done`."""
 
     folder: str
 

@@ -1,9 +1,10 @@
-"""Atomic creation of a directory, and removal of what killed processes left."""
+"""Atomic creation and replacement of a directory, and removal of what killed processes left."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -44,10 +45,7 @@ def building(path: Path) -> Iterator[Path]:
     OSError
         When the folder cannot be written, or another process created `path` meanwhile.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path.parent)
-    temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{process_started():.2f}-{next(_numbers)}")
-    temporary.mkdir()
+    temporary = _begin(path)
     try:
         yield temporary
         temporary.rename(path)
@@ -56,10 +54,57 @@ def building(path: Path) -> Iterator[Path]:
         raise
 
 
-def _remove_leftovers(folder: Path) -> None:
-    for path in folder.glob(f"{_PREFIX}*"):
+@contextmanager
+def replacing_directory(path: Path) -> Iterator[Path]:
+    """Yield a temporary directory beside `path`, which replaces that directory at the end; an error leaves it as it is.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be written.
+    """
+    temporary, before = _begin(path), _temporary(path)
+    try:
+        yield temporary
+        path.rename(before)
         try:
-            pid, started, _ = path.name.removeprefix(_PREFIX).split("-")
+            temporary.rename(path)
+        except OSError:
+            before.rename(path)
+            raise
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def private_directory(prefix: str) -> Path:
+    """Create a directory of this process in the system's temporary folder, which only this user can read.
+
+    Those of processes that have ended are removed.
+    """
+    folder = Path(tempfile.gettempdir())
+    _remove_leftovers(folder, prefix)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-{process_started():.2f}-", dir=folder))
+
+
+def _begin(path: Path) -> Path:
+    """Create a temporary directory beside a path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent)
+    temporary = _temporary(path)
+    temporary.mkdir()
+    return temporary
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{_PREFIX}{os.getpid()}-{process_started():.2f}-{next(_numbers)}")
+
+
+def _remove_leftovers(folder: Path, prefix: str = _PREFIX) -> None:
+    for path in folder.glob(f"{prefix}*"):
+        try:
+            pid, started, _ = path.name.removeprefix(prefix).split("-")
             is_running = process_is_running(int(pid), float(started))
         except ValueError:
             continue  # not created by `building`

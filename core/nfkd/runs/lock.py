@@ -15,19 +15,19 @@ NAME = ".lock"
 
 
 @contextmanager
-def run_lock(run: Path) -> Iterator[None]:
-    """Lock a run's directory.
+def run_lock(run: Path, name: str = NAME, *, wait: float = 0.0) -> Iterator[None]:
+    """Lock a run's directory, by the file of a name; waits for so many seconds for another process.
 
     Raises
     ------
     RunError
         When another process has locked it, or it cannot be written to.
     """
-    lock = FileLock(run / NAME)
+    lock = FileLock(run / name)
     try:
-        if is_taken(run / NAME):
-            require_regular(run / NAME)
-        lock.acquire(timeout=0)
+        if is_taken(run / name):
+            require_regular(run / name)
+        lock.acquire(timeout=wait)
     except Timeout as error:
         raise RunError(
             title="The run is in use",
@@ -37,7 +37,7 @@ def run_lock(run: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(
             title="The run cannot be written",
-            cause=f"{error}." if isinstance(error, FileError) else f"{run / NAME}: {error.strerror}.",
+            cause=f"{error}." if isinstance(error, FileError) else f"{run / name}: {error.strerror}.",
             action="Choose a directory that you may write to.",
         ) from error
     try:

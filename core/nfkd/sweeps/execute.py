@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
 from nfkd.protocol.events import CurvePoints, RunEvent, StageFinished
 from nfkd.protocol.records import RunState
-from nfkd.sweeps.executors import Executor, ProcessExecutor, ThreadExecutor
+from nfkd.sweeps.executors import Executor, local_executors
 from nfkd.sweeps.records import SweptRun
 from nfkd.sweeps.sweep import Start, Sweep
 
@@ -35,6 +35,8 @@ class SweepLoop:
         Its `Sweep.begin` was called.
     jobs
         Number of runs at the same time. One runs in a thread of this process, several in processes of their own.
+    executors
+        What executes the runs instead, one at a time each.
     on_start, on_event, on_end
         Called in the thread of `execute`.
     """
@@ -44,12 +46,13 @@ class SweepLoop:
         sweep: Sweep,
         jobs: int = 1,
         *,
+        executors: Sequence[Executor] = (),
         on_start: OnStart = lambda _: None,
         on_event: OnEvent = lambda _, __: None,
         on_end: OnEnd = lambda _: None,
     ) -> None:
         self._sweep, self._on_start, self._on_event, self._on_end = sweep, on_start, on_event, on_end
-        self._executors: list[Executor] = [ThreadExecutor()] if jobs == 1 else [ProcessExecutor() for _ in range(jobs)]
+        self._executors = list(executors) or local_executors(jobs)
         self._messages: SimpleQueue[tuple[int, RunEvent | _Ended]] = SimpleQueue()
         self._active: dict[int, tuple[Executor, Start]] = {}
         self._stopping = threading.Event()

@@ -17,7 +17,8 @@ from nfkd.sweeps.sweep import Start
 from nfkd.training.control import Control
 from nfkd.training.job import TrainingJob, execute_run
 
-_SENT = (CurvePoints, LogLine, RunFailed, RunFinished, StageFinished, StageStarted)
+EVENTS_OF_SWEEPS = (CurvePoints, LogLine, RunFailed, RunFinished, StageFinished, StageStarted)
+"""Types of the events that `SweepLoop` and the command line use."""
 _DIED = "Its process ended unexpectedly{code}; the memory may have been too small."
 
 Emit = Callable[[RunEvent], None]
@@ -130,6 +131,11 @@ class ProcessExecutor:
             self._connection.close()
 
 
+def local_executors(jobs: int) -> list[Executor]:
+    """Return executors for so many runs at the same time on this machine."""
+    return [ThreadExecutor()] if jobs == 1 else [ProcessExecutor() for _ in range(jobs)]
+
+
 def work(connection: Connection) -> None:
     """Execute the runs that arrive until the connection is closed; the main function of a `ProcessExecutor`'s process.
 
@@ -154,7 +160,7 @@ def work(connection: Connection) -> None:
         starts.put(None)
 
     def emit(event: RunEvent) -> None:
-        if isinstance(event, _SENT):
+        if isinstance(event, EVENTS_OF_SWEEPS):
             with suppress(OSError):
                 connection.send(event)
 

@@ -11,13 +11,16 @@ from nfkd.runs.building import is_temporary
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.lock import NAME as LOCK
 from nfkd.sweeps.naming import run_names
-from nfkd.sweeps.records import SWEEP, SweepState, SweptRun, read_sweep_state, write_sweep_state
+from nfkd.sweeps.records import STATE, SWEEP, SweepState, SweptRun, read_sweep_state, write_sweep_state
+from nfkd.sweeps.shard import Shard
 
 
-def open_folder(config: SweepConfig, directory: Path) -> tuple[SweepState, list[ExperimentConfig]]:
+def open_folder(
+    config: SweepConfig, directory: Path, shard: Shard | None = None
+) -> tuple[SweepState, list[ExperimentConfig], dict[str, ExperimentConfig]]:
     """Return the state of the sweep in a folder, with runs that are new, and the experiment of each run.
 
-    Nothing is written.
+    Nothing is written. Of a shard, the state has its runs, and the last value the experiments of the others by name.
 
     Raises
     ------
@@ -26,10 +29,13 @@ def open_folder(config: SweepConfig, directory: Path) -> tuple[SweepState, list[
     RunError
         When the folder cannot be used.
     """
+    if shard is not None and config.sweep.search is not None:
+        message = "a search cannot be divided into shards, since each run depends on the others: use --jobs or --ray"
+        raise ConfigError([ConfigProblem("sweep.search", message)], config.name)
     combinations = config.combinations()
-    earlier, state = _earlier(config, directory)
+    earlier, state = _earlier(config, directory, STATE if shard is None else shard.state_file)
     if config.sweep.search is not None:
-        return state, [config.with_values(run.values) for run in state.runs]
+        return state, [config.with_values(run.values) for run in state.runs], {}
     index = {_identity(combination.config): number for number, combination in enumerate(combinations)}
     known = [index.get(_identity(earlier.with_values(run.values)), -1) for run in state.runs]
     for run, number in zip(state.runs, known, strict=True):
@@ -39,23 +45,28 @@ def open_folder(config: SweepConfig, directory: Path) -> tuple[SweepState, list[
                 "settings: only runs may be added; for other changes give a new folder"
             )
             raise ConfigError([ConfigProblem("sweep", message)], str(directory / SWEEP))
-    added = sorted(set(range(len(combinations))) - set(known))
-    taken = [run.name for run in state.runs]
+    added = [number for number in range(len(combinations)) if shard is None or number in shard]
+    added = sorted(set(added) - set(known))
+    taken = [run.name for run in state.runs] if shard is None else []  # all shards give a run the same name
     names = run_names([combination.values for combination in combinations], taken)
     for number in added:
         run = SweptRun(number=len(state.runs), name=names[number], values=combinations[number].values)
         state.runs.append(run)
-    return state, [combinations[number].config for number in (*known, *added)]
+    own = [*known, *added]
+    others = {} if shard is None else {name: each.config for name, each in zip(names, combinations, strict=True)}
+    for number in own:
+        others.pop(names[number], None)
+    return state, [combinations[number].config for number in own], others
 
 
-def _earlier(config: SweepConfig, directory: Path) -> tuple[SweepConfig, SweepState]:
+def _earlier(config: SweepConfig, directory: Path, name: str) -> tuple[SweepConfig, SweepState]:
     """Return the sweep that is in the folder, and its state; the given one and an empty state if there is none."""
     if is_taken(directory) and not is_folder(directory):
         cause = f"{directory} is not a directory."
         raise _refused(cause, "Choose another folder.")
-    state = read_sweep_state(directory)
+    state = read_sweep_state(directory, name)
     if not is_taken(directory / SWEEP):
-        if is_folder(directory) and any(not is_temporary(path) and path.name != LOCK for path in directory.iterdir()):
+        if is_folder(directory) and any(map(_is_content, directory.iterdir())):
             cause = f"{directory} is not empty and has no {SWEEP}."
             raise _refused(cause, "Give a new folder.")
         return config, SweepState(folder=str(config.folder))
@@ -73,6 +84,10 @@ def _earlier(config: SweepConfig, directory: Path) -> tuple[SweepConfig, SweepSt
         raise ConfigError([ConfigProblem("sweep", message)], str(directory / SWEEP))
     state.folder = str(config.folder)
     return earlier, state
+
+
+def _is_content(path: Path) -> bool:
+    return not is_temporary(path) and not path.name.startswith(LOCK)
 
 
 def _may_follow(config: SweepConfig, earlier: SweepConfig) -> bool:
@@ -104,8 +119,8 @@ def make_folder(directory: Path) -> None:
         raise _unwritable(directory, error) from error
 
 
-def save_folder(config: SweepConfig, directory: Path, state: SweepState) -> None:
-    """Write a sweep and its state; the folder is created if missing.
+def save_folder(config: SweepConfig, directory: Path, state: SweepState, shard: Shard | None = None) -> None:
+    """Write a sweep and its state, or that of a shard; the folder is created if missing.
 
     Raises
     ------
@@ -113,15 +128,15 @@ def save_folder(config: SweepConfig, directory: Path, state: SweepState) -> None
         When they cannot be written.
     """
     make_folder(directory)
+    save_state(directory, state, shard)
     try:
-        write_sweep_state(directory, state)
         replace_file(directory / SWEEP, config.to_toml().encode())
     except OSError as error:
         raise _unwritable(directory, error) from error
 
 
-def save_state(directory: Path, state: SweepState) -> None:
-    """Write the state of a sweep.
+def save_state(directory: Path, state: SweepState, shard: Shard | None = None) -> None:
+    """Write the state of a sweep or of a shard.
 
     Raises
     ------
@@ -129,7 +144,7 @@ def save_state(directory: Path, state: SweepState) -> None:
         When it cannot be written.
     """
     try:
-        write_sweep_state(directory, state)
+        write_sweep_state(directory, state, STATE if shard is None else shard.state_file)
     except OSError as error:
         raise _unwritable(directory, error) from error
 

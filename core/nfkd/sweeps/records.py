@@ -9,6 +9,7 @@ import msgspec
 
 from nfkd.files import is_taken, read_limited, replace_file
 from nfkd.protocol.codec import encode_json
+from nfkd.protocol.queue import RayCluster
 from nfkd.runs.errors import RunError
 from nfkd.runs.state import describe_read_error
 from nfkd.text import name_problem, plain
@@ -63,23 +64,26 @@ class SweepState(msgspec.Struct, kw_only=True, eq=False):
         Time that the sweep has run, all calls together.
     runs
         In the order of the sweep.
+    cluster
+        What executes the runs; None for this machine.
     """
 
     version: int = _VERSION
     folder: str = ""
     seconds: float = 0.0
     runs: list[SweptRun] = msgspec.field(default_factory=list[SweptRun])
+    cluster: RayCluster | None = None
 
 
-def read_sweep_state(directory: Path) -> SweepState | None:
-    """Return the state of the sweep in a directory, or None if there is none.
+def read_sweep_state(directory: Path, name: str = STATE) -> SweepState | None:
+    """Return the state of the sweep in a directory by the name of its file, or None if there is none.
 
     Raises
     ------
     RunError
         When it cannot be read.
     """
-    path = directory / STATE
+    path = directory / name
     if not is_taken(path):
         return None
     try:
@@ -97,6 +101,6 @@ def read_sweep_state(directory: Path) -> SweepState | None:
     return state
 
 
-def write_sweep_state(directory: Path, state: SweepState) -> None:
+def write_sweep_state(directory: Path, state: SweepState, name: str = STATE) -> None:
     """Write the state of a sweep, atomically; values that are not finite become null."""
-    replace_file(directory / STATE, msgspec.json.format(encode_json(state), indent=1))
+    replace_file(directory / name, msgspec.json.format(encode_json(state), indent=1))

@@ -16,6 +16,7 @@ from nfkd.files import is_folder, is_taken
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.plans import teacher_label
 from nfkd.protocol.events import StageSummary
+from nfkd.protocol.queue import RayCluster
 from nfkd.protocol.records import RunState
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.layout import create_run_at, is_run, read_config
@@ -25,7 +26,8 @@ from nfkd.sweeps.folder import open_folder, save_folder, save_state
 from nfkd.sweeps.naming import run_names
 from nfkd.sweeps.records import FAILED, SweptRun
 from nfkd.sweeps.search import Search
-from nfkd.training.shared_teacher import teacher_key, teacher_seeds
+from nfkd.sweeps.shard import Shard
+from nfkd.sweeps.trained import by_teacher, cause_of, has_teacher, teacher_identity
 
 _HOUR = 3600.0
 
@@ -72,6 +74,10 @@ class Sweep:
         Whether several runs will be active at the same time.
     retry
         Whether to run failed runs again.
+    cluster
+        What executes the runs, for the record; None for this machine.
+    shard
+        The part of the runs to execute; None for all. Shards have the same folder, and may be active at the same time.
 
     Raises
     ------
@@ -90,13 +96,23 @@ class Sweep:
     """
 
     def __init__(
-        self, config: SweepConfig, directory: Path, *, threads: int = 0, parallel: bool = False, retry: bool = False
+        self,
+        config: SweepConfig,
+        directory: Path,
+        *,
+        threads: int = 0,
+        parallel: bool = False,
+        retry: bool = False,
+        cluster: RayCluster | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self.config, self.directory = config, directory.absolute()
-        self._threads, self._retry = threads, retry
-        self._state, self._configs = open_folder(config, self.directory)
+        self._threads, self._retry, self._shard = threads, retry, shard
+        self._state, self._configs, others = open_folder(config, self.directory, shard)
+        self._siblings = by_teacher(others)
+        self._state.cluster = cluster
         self._search = None if config.sweep.search is None else Search(config, parallel=parallel)
-        self._teachers = [_teacher(config) for config in self._configs]
+        self._teachers = [teacher_identity(config) for config in self._configs]
         self._training: dict[int, str] = {}
         self._pruned: dict[int, int] = {}
         self._started: dict[int, float] = {}
@@ -134,15 +150,17 @@ class Sweep:
         if self._search is not None:
             for run in self._state.runs:
                 self._teach(self._search, run)
-        save_folder(self.config, self.directory, self._state)
+        save_folder(self.config, self.directory, self._state, self._shard)
 
     def _look_up(self, run: SweptRun) -> None:
         """Bring the state of a run up to date with its directory."""
+        path = self.directory / run.name
+        if run.state != "failed" and not is_run(path) and is_run(self._failed(run)):  # a shard has moved it there
+            run.state, run.objective, run.cause = "failed", None, cause_of(self._failed(run))
         if run.state == "failed":
             if self._retry:
                 self._bring_back(run)
             return
-        path = self.directory / run.name
         if not is_run(path):
             run.state, run.objective = "waiting", None
             return
@@ -210,7 +228,7 @@ class Sweep:
                 continue
             run.state = "running"
             self._started[run.number] = time.monotonic()
-            if not any(map(_has_teacher, (start.path, *start.donors))):
+            if not any(map(has_teacher, (start.path, *start.donors))):
                 self._training[run.number] = self._teachers[run.number]
             self._save()
             return start
@@ -252,7 +270,7 @@ class Sweep:
             self._tell_search(run)
             return self._suggest(busy)
         self._configs.append(config)
-        self._teachers.append(_teacher(config))
+        self._teachers.append(teacher_identity(config))
         return None if self._teachers[-1] in busy else run
 
     def _prepare(self, run: SweptRun) -> Start:
@@ -268,6 +286,7 @@ class Sweep:
         same = [other for other in self._state.runs if other is not run and self._teachers[other.number]]
         same = [other for other in same if self._teachers[other.number] == self._teachers[run.number]]
         paths = [self.path(other) for other in sorted(same, key=lambda other: other.state != "finished")]
+        paths += [self.directory / name for name in self._siblings.get(self._teachers[run.number], [])]
         return Start(run, path, config, resume, tuple(path for path in paths if is_run(path)))
 
     # --- tell ---------------------------------------------------------------------------------------------------------
@@ -324,21 +343,16 @@ class Sweep:
             run.state = "waiting" if step is None else "pruned"
             run.cause = "" if step is None else f"ended after step {step:,} of the student: worse than the median"
         else:
-            self._fail(run, cause or self._recorded_cause(run))
+            self._fail(run, cause or cause_of(self.directory / run.name))
         self._tell_search(run)
         self._save()
         return run
-
-    def _recorded_cause(self, run: SweptRun) -> str:
-        try:
-            return read_row(self.directory / run.name).cause
-        except RunError as error:
-            return error.cause
 
     def _finish(self, run: SweptRun) -> None:
         snapshot = read_figures(str(self.directory / run.name))
         summaries = [stage.summary for stage in snapshot.stages if stage.summary is not None]
         run.state, run.cause = "finished", ""
+        run.seconds = run.seconds or snapshot.row.seconds  # of a run that a shard has executed
         run.objective = self._objective([summary for summary in summaries if summary.stage == "student"])
 
     def _objective(self, students: Sequence[StageSummary]) -> float | None:
@@ -366,7 +380,7 @@ class Sweep:
         now = time.monotonic()
         self._state.seconds += now - self._began
         self._began = now
-        save_state(self.directory, self._state)
+        save_state(self.directory, self._state, self._shard)
 
     # --- results ------------------------------------------------------------------------------------------------------
 
@@ -381,16 +395,3 @@ class Sweep:
         """Whether all runs have the same data, so that their objectives can be compared."""
         data = {config.data.model_dump_json() for config in self._configs}
         return self.config.sweep.metric != "likelihood" or len(data) <= 1
-
-
-def _has_teacher(path: Path) -> bool:
-    """Return whether a run has trained the teacher of its first seed."""
-    with suppress(RunError):
-        return read_row(path).teacher_test is not None
-    return False
-
-
-def _teacher(config: ExperimentConfig) -> str:
-    """Return what identifies the teacher that a run trains first; empty for a given one."""
-    seeds = teacher_seeds(config)
-    return f"{teacher_key(config)} {seeds[0]}" if seeds else ""

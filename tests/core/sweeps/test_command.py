@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,29 @@ def test_a_state_with_a_name_that_leaves_the_folder_is_refused(name: str, tmp_pa
     assert f"sweep.json: the name {name} of a run may not" in error
     assert error.count("\n") == 1
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") == ["sweep.json", "sweep.toml"]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("ray://127.0.0.1:1", "127.0.0.1 does not answer at port 1."),
+        ("nowhere", "nowhere is no address of Ray."),
+        ("ray://me:secret@127.0.0.1", "ray://127.0.0.1 is no address of Ray."),
+    ],
+)
+def test_a_ray_cluster_that_cannot_be_reached_is_refused_before_anything_is_written(
+    address: str, message: str, tmp_path: Path, capsys: Shell
+) -> None:
+    file = saved(sweep_of(GRID), tmp_path)
+    assert main(["sweep", file, "--out", str(tmp_path / "sweep"), "--ray", address]) not in {0, 130}
+    printed = capsys.readouterr().err
+    assert (message if find_spec("ray") else "nfkd[cluster]") in " ".join(printed.split())
+    assert "secret" not in printed
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize("option", [["--gpus-per-run", "1.5"], ["--cpus-per-run", "0"], ["--retries", "-1"]])
+def test_shares_that_ray_does_not_know_are_refused(option: list[str], tmp_path: Path, capsys: Shell) -> None:
+    with pytest.raises(SystemExit):
+        main(["sweep", "file.toml", "--out", str(tmp_path), *option])
+    assert option[0] in capsys.readouterr().err

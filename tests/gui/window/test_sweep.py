@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLineEdit, QMenu, QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QComboBox, QDoubleSpinBox, QLineEdit, QMenu, QPushButton, QWidget
 
 from nfkd.config import ExperimentConfig
 from nfkd.config.sweep import SweepConfig
@@ -111,6 +111,49 @@ def test_all_combinations_are_counted_estimated_and_started(
         await settled(window.studio)
         assert window.workspace == "compare"
         assert window.compare.model.folder == "digits sweep"
+
+    do(scenario())
+
+
+def test_a_ray_cluster_is_chosen_with_its_address_and_the_gpus_of_a_run(
+    window: MainWindow, script: Any, do: Do, until: Any
+) -> None:
+    async def scenario() -> None:
+        script.ray = True
+        dialog = opened(window, "student.hidden")
+        enter(dialog, "student.hidden", "8, 16")
+        await estimated(window, dialog, until)
+        assert not child(dialog, QLineEdit, "sweep.address").isVisible()
+        child(dialog, QComboBox, "sweep.place").setCurrentText("Ray cluster")
+        assert "on this machine, one after another" in text(dialog, "sweep.summary")
+        address, start = child(dialog, QLineEdit, "sweep.address"), child(dialog, QPushButton, "sweep.start")
+        address.selectAll()
+        QTest.keyClick(address, Qt.Key.Key_Delete)
+        assert not start.isEnabled()
+        QTest.keyClicks(address, "ray://head:10001")
+        child(dialog, QDoubleSpinBox, "sweep.gpus").setValue(0.5)
+        click(dialog, QPushButton, "sweep.start")
+        await settled(window.studio)
+        [request] = [request for request in script.asked if isinstance(request, RunSweep)]
+        assert request.cluster is not None
+        assert (request.cluster.address, request.cluster.gpus, request.cluster.cpus) == ("ray://head:10001", 0.5, 1.0)
+
+    do(scenario())
+
+
+def test_without_ray_the_cluster_says_how_to_install_it(window: MainWindow, do: Do, until: Any) -> None:
+    async def scenario() -> None:
+        dialog = opened(window, "student.hidden")
+        enter(dialog, "student.hidden", "8, 16")
+        await estimated(window, dialog, until)
+        place, note = child(dialog, QComboBox, "sweep.place"), child(dialog, QWidget, "sweep.no_ray")
+        assert not note.isVisible()
+        place.setCurrentText("Ray cluster")
+        assert "nfkd[cluster]" in text(dialog, "sweep.no_ray")
+        assert note.isVisible()
+        assert not child(dialog, QPushButton, "sweep.start").isEnabled()
+        place.setCurrentText("This machine")
+        assert child(dialog, QPushButton, "sweep.start").isEnabled()
 
     do(scenario())
 
