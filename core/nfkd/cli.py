@@ -98,9 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     recover.add_argument("run", metavar="RUN")
     _export_arguments(command("export", "Export a run: CSV, PNG, TensorBoard, or weights.", _export))
     remote_command.add_copy_arguments(
-        command(
-            "copy", "Copy a run of another machine to this one; needs --engine.", remote_command.refuse_remote_options
-        )
+        command("copy", "Copy a run of another machine to this one; needs --engine.", _copy)
     )
     _inspect_arguments(
         command("inspect", "Show a flow layer by layer, and test its inverse and log-determinant.", _inspect)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -129,8 +130,8 @@ def _run(options: argparse.Namespace, host: EngineHost) -> int:
     from nfkd.console import print_summary
 
     print_summary(snapshot)
-    say(f"The run is in {plain(run)} on {plain(host.name)}; to copy it: nfkd --engine {plain(host.name)} copy "
-        f"{plain(snapshot.row.name)}")  # fmt: skip
+    name, run_name = shlex.quote(options.engine), shlex.quote(snapshot.row.name)
+    say(f"The run is in {plain(run)} on {plain(host.name)}. To copy it: nfkd --engine {name} copy {run_name}")
     return DONE if snapshot.row.state == "finished" else INTERRUPTED
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from nfkd.building import is_temporary
 from nfkd.files import open_regular
 from nfkd.protocol.copying import RunFile
@@ -18,11 +20,13 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE
 from nfkd.runs.lock import NAME as LOCK
 from nfkd.runs.recovery import copy_cut
+from nfkd.runs.state import ACTIVE, STATE, read_row, write_row
 
 _MOST_FILES, _MOST_LEVELS = 10_000, 4
 _BLOCK = 1 << 20  # bytes
 _TEMPORARY = ".tmp"
 _REPLACED_WHOLE = ".safetensors"
+_COPIED = "The run was copied while it was in training. Resume continues this copy from its last checkpoint."
 
 
 class Identity(NamedTuple):
@@ -93,6 +97,11 @@ def freeze_run(run: Path, target: Path, names: Collection[str] = ()) -> None:
                 _link(path, copy)
             else:
                 shutil.copyfile(path, copy, follow_symlinks=False)
+    if STATE in files:
+        row = read_row(run)
+        if row.state in ACTIVE:  # no process writes the copy
+            row = msgspec.structs.replace(row, state="interrupted", cause=_COPIED)
+        write_row(target, row)
 
 
 def _link(path: Path, copy: Path) -> None:
