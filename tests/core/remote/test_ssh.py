@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
+import nfkd
 from nfkd.cli import main
 from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import to_wire
@@ -29,8 +31,8 @@ from tests.engine_process import running_engine
 from tests.ssh_server import ALIAS, AVAILABLE, SshServer, make_key, session_environment, ssh_server
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="openssh-server and openssh-client are not installed")
-NAME = "gpu box"
-STEPS = 800
+NAME, DONE = "gpu box", "done"
+STEPS = 400
 SHORT = {"teacher_steps": 4, "student_steps": 4}
 QUIET = {"evaluate_every": 400, "pictures_every": 400}
 
@@ -60,8 +62,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         patch.setenv("NFKD_SSH", server.program)
         server.start(environment=environment)
         patch.setenv("NFKD_ENGINE_DIR", environment["NFKD_ENGINE_DIR"])
+        found = Lab(server, folder)
+        nfkd.run(moons(name=DONE, training=SHORT), found.runs / DONE)
         with running_engine():
-            yield Lab(server, folder)
+            yield found
 
 
 def failure(host: EngineHost, patience: float = 30.0) -> RemoteError:
@@ -120,16 +124,14 @@ def test_ctrl_c_stops_the_run_there(lab: Lab, tmp_path: Path) -> None:
     assert open_run(lab.runs / "stopped").row.state == "stopped"
 
 
-def test_tables_are_those_at_home(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    experiment = write_experiment(tmp_path / "a.toml", name="tables", training=SHORT)
-    assert main(["--engine", NAME, "run", str(experiment)]) == 0
-    run = lab.runs / "tables"
+def test_tables_are_those_at_home(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    run = lab.runs / DONE
     assert main(["evaluate", str(run), "--metrics", "cost"]) == 0
     columns = ["--columns", "name,state,student.hidden,student_test,folder", "--sort", "name"]
     for here, there in (
         (["list", str(lab.runs), *columns], ["list", *columns]),
         (["list", str(lab.runs), "--format", "json"], ["list", "--format", "json"]),
-        (["show", str(run)], ["show", "tables"]),
+        (["show", str(run)], ["show", DONE]),
         (["show", str(run)], ["show", str(run)]),
     ):
         capsys.readouterr()
@@ -137,51 +139,42 @@ def test_tables_are_those_at_home(lab: Lab, tmp_path: Path, capsys: pytest.Captu
         expected = capsys.readouterr().out
         assert main(["--engine", NAME, *there]) == 0
         assert capsys.readouterr().out == expected
-        assert "tables" in expected
+        assert DONE in expected
 
 
 def test_a_run_is_exported_and_copied(
     lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    training = SHORT
-    assert (
-        main(["--engine", NAME, "run", str(write_experiment(tmp_path / "a.toml", name="moved", training=training))])
-        == 0
-    )
-    assert main(["--engine", NAME, "export", "moved", "--csv"]) == 0
-    assert main(["export", str(lab.runs / "moved"), "--csv", "--out", str(tmp_path / "expected")]) == 0
+    assert main(["--engine", NAME, "export", DONE, "--csv"]) == 0
+    assert main(["export", str(lab.runs / DONE), "--csv", "--out", str(tmp_path / "expected")]) == 0
     expected = {path.name: path.read_bytes() for path in (tmp_path / "expected").iterdir()}
-    assert {path.name: path.read_bytes() for path in (tmp_path / "moved" / "csv").iterdir()} == expected
+    assert {path.name: path.read_bytes() for path in (tmp_path / DONE / "csv").iterdir()} == expected
     assert expected
-    assert main(["--engine", NAME, "copy", "moved"]) == 0
-    copy = tmp_path / "runs" / "moved"
-    assert (copy / "run.h5").read_bytes() == (lab.runs / "moved" / "run.h5").read_bytes()
+    assert main(["--engine", NAME, "copy", DONE]) == 0
+    copy = tmp_path / "runs" / DONE
+    assert (copy / "run.h5").read_bytes() == (lab.runs / DONE / "run.h5").read_bytes()
     assert main(["show", str(copy)]) == 0
-    assert main(["--engine", NAME, "copy", "moved"]) == 1
+    assert main(["--engine", NAME, "copy", DONE]) == 1
     assert "exists already" in capsys.readouterr().err
 
 
 def test_a_copy_survives_a_cut(lab: Lab, tmp_path: Path) -> None:
-    run = lab.runs / "large"
-    training = SHORT
-    experiment = write_experiment(tmp_path / "large.toml", name="large", training=training)
-    assert main(["--engine", NAME, "run", str(experiment)]) == 0
     data = np.random.default_rng(1).bytes(3 << 20)
-    (run / "large.bin").write_bytes(data)
+    (lab.runs / DONE / "large.bin").write_bytes(data)
     cuts: list[int] = []
 
     def on_progress(done: int, total: int) -> None:
         if done > total / 3 and not cuts:
             cuts.append(lab.server.cut())
 
-    engine = Engine(lab.host, lambda text: None)
-    try:
+    with (
+        closing(Engine(lab.host, lambda text: None)) as engine,
+        copying(str(lab.runs / DONE), tmp_path / "copy", on_progress) as copy,
+    ):
         engine.persist(lambda connection: connection.request(ask.ListRuns(folder=str(lab.runs))))
-        with copying(str(run), tmp_path / "copy", on_progress) as copy:
-            engine.persist(lambda connection: connection.perform(copy.steps()))
-    finally:
-        engine.close()
+        engine.persist(lambda connection: connection.perform(copy.steps()))
+    (lab.runs / DONE / "large.bin").unlink()
     assert cuts == [1]
     assert (tmp_path / "copy" / "large.bin").read_bytes() == data
     assert not list(tmp_path.glob(".nfkd-*"))
