@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -305,3 +306,37 @@ def test_clients_without_a_greeting_are_limited_and_keep_no_engine_running(direc
             peer.writer.close()
 
     asyncio.run(go())
+
+
+# --- slow lines -------------------------------------------------------------------------------------------------------
+
+
+def picture(step: int) -> events.SamplesDrawn:
+    samples = np.full((1, 100, 100), step, np.float32)  # 40 kB
+    return events.SamplesDrawn(run="run", seed=1, stage="teacher", step=step, temperature=1.0, samples=samples)
+
+
+def test_a_client_that_counts_gets_the_newest_picture_instead_of_old_ones(serve: Callable[..., None]) -> None:
+    async def scenario(host: Host) -> None:
+        counting, other = await host.connect(), await host.connect()
+        for peer, counts in ((counting, True), (other, False)):
+            if counts:
+                peer.writer.write(to_wire(ask.Received(total=0)))
+            peer.call(1)
+            await peer.answered(1)
+        for step in range(10):
+            for listener in host.listeners:
+                listener(picture(step))
+            await asyncio.sleep(0)  # the sender takes what it may
+            other.call(step)
+            found = [await other.next(), await other.next()]
+            assert any(isinstance(message, ask.Notice) for message in found)
+        first = await counting.next()
+        assert isinstance(first, ask.Notice)
+        counting.call(2)
+        counting.writer.write(to_wire(ask.Received(total=1 << 20)))
+        rest = [await counting.next(), await counting.next()]
+        steps = [message.event.step for message in rest if isinstance(message, ask.Notice)]  # type: ignore[union-attr]
+        assert steps == [9]
+
+    serve(scenario, Limits(window_bytes=1000))
