@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ import pytest
 from nfkd.engine.client import Client
 from nfkd.engine.endpoint import ENVIRONMENT, address
 from nfkd.engine.limits import Limits
+from nfkd.engine.outbox import Outbox
 from nfkd.engine.server import Server
 from nfkd.protocol import events
 from nfkd.protocol import requests as ask
@@ -340,3 +342,35 @@ def test_a_client_that_counts_gets_the_newest_picture_instead_of_old_ones(serve:
         assert steps == [9]
 
     serve(scenario, Limits(window_bytes=1000))
+
+
+def test_each_kind_of_picture_has_its_turn_on_a_slow_line() -> None:
+    async def go() -> list[str]:
+        outbox, sent = Outbox(), []
+        where: Any = {"run": "run", "seed": 1, "stage": "teacher", "step": 1}
+        density = events.DensityDrawn(**where, extent=(0.0, 1.0, 0.0, 1.0), log_prob=np.zeros((2, 2)))
+        progress = events.Progress(**where, steps=9, steps_per_second=1.0, seconds_left=1.0, fraction=0.1)
+        for _ in range(6):  # each is drawn again before the next one is sent
+            for event in (picture(1), density, progress):
+                outbox.put_event(event)
+            (body,) = FrameDecoder().feed((await outbox.pop()).frame)
+            message = from_engine(body)
+            assert isinstance(message, ask.Notice)
+            sent.append(type(message.event).__name__)
+        return sent
+
+    kinds = ["SamplesDrawn", "DensityDrawn", "Progress"]
+    assert asyncio.run(go()) == [*kinds, *kinds]
+
+
+def test_a_picture_never_passes_the_start_of_its_stage() -> None:
+    async def go() -> list[str]:
+        outbox = Outbox()
+        started = events.StageStarted(run="run", seed=1, stage="teacher", step=0)
+        for event in (picture(1), started, picture(2)):
+            outbox.put_event(event)
+        frames = [(await outbox.pop()).frame for _ in range(2)]
+        messages = [from_engine(body) for frame in frames for body in FrameDecoder().feed(frame)]
+        return [type(message.event).__name__ for message in messages if isinstance(message, ask.Notice)]
+
+    assert asyncio.run(go()) == ["StageStarted", "SamplesDrawn"]
