@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nfkd.config import ConfigProblem
-from nfkd.protocol import comparing, events, inspection, lab, pictures, queue, records, requests, times
+from nfkd.protocol import comparing, copying, events, inspection, lab, pictures, queue, records, requests, times
 from nfkd.protocol import data as data_messages
 from nfkd.protocol.codec import from_client, from_engine, to_wire
 from nfkd.protocol.frames import FrameDecoder, FrameError
@@ -71,6 +71,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one li
         int: st.integers(-(2**63), 2**63 - 1),
         float: st.floats(),
         bool: st.booleans(),
+        bytes: st.binary(max_size=64),
         type(None): st.none(),
         ConfigProblem: st.builds(ConfigProblem, TEXTS, TEXTS),
     }
@@ -103,6 +104,9 @@ def body(message: Any) -> bytes:
     return found
 
 
+MODULES = (
+    comparing, copying, data_messages, events, inspection, lab, pictures, queue, records, requests, times,
+)  # fmt: skip
 REQUESTS, REPLIES, EVENTS = get_args(requests.Request), get_args(requests.Reply), get_args(events.Event)
 
 
@@ -122,9 +126,10 @@ def test_every_message_survives_a_round_trip(kind, data):
         assert same(from_engine(body(sent)), sent)
 
 
-@given(messages(requests.Hello), messages(requests.Refusal))
-def test_greetings_and_refusals_survive_a_round_trip(hello, refusal):
+@given(messages(requests.Hello), messages(requests.Refusal), messages(requests.Received))
+def test_greetings_refusals_and_counts_survive_a_round_trip(hello, refusal, received):
     assert same(from_client(body(hello)), hello)
+    assert same(from_client(body(received)), received)
     assert same(from_engine(body(hello)), hello)
     assert same(from_engine(body(refusal)), refusal)
 
@@ -133,7 +138,7 @@ def test_every_message_belongs_to_a_union():
     bases = {records.Message, records.RunMessage, records.StageMessage, events.Picture, inspection.InspectMessage}
     found = {
         value
-        for module in (comparing, events, inspection, lab, pictures, queue, records, requests, times, data_messages)
+        for module in MODULES
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, records.Message)
     }
