@@ -1,16 +1,18 @@
-"""The studio's connection to its engine: state, restart, requests."""
+"""The studio's connection to its engine: state, restart, reconnection, requests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import EngineStatus, Request, Shutdown, Status
+from nfkd.remote.ssh import reconnect_pauses
 from nfkd_gui.link.engine_client import EngineClient, EngineError, OnError, OnEvent, OnLost, OnReply
 from nfkd_gui.link.mailbox import Mailbox
 
@@ -23,19 +25,29 @@ class EngineState:
 
     Attributes
     ----------
+    phase
+        ``waiting`` is the pause before the next try to reconnect.
     status
         The engine's description of itself, while it is ready.
     error
-        Why the engine was lost.
+        Why the engine was lost; kept while the studio tries to reconnect.
     """
 
-    phase: Literal["starting", "ready", "lost", "closed"]
+    phase: Literal["starting", "ready", "waiting", "lost", "closed"]
     status: EngineStatus | None = None
     error: ErrorInfo | None = None
 
+    @property
+    def reconnecting(self) -> bool:
+        """Whether a connection was cut, and the studio tries to restore it."""
+        return self.phase == "waiting" or (self.phase == "starting" and self.error is not None)
+
 
 class Connection(QObject):
-    """Connects to an engine, and reconnects on request.
+    """Connects to an engine. A connection that is cut is restored if its client `reconnects`.
+
+    The pauses between the tries are 1, 2, 4, … 60 s. An engine that was never reached is not tried again without the
+    user.
 
     Parameters
     ----------
@@ -45,6 +57,8 @@ class Connection(QObject):
         Called with every event of the engine.
     patience
         Seconds to wait for the status of a connected engine, which loads torch first.
+    second
+        Length of a second of the pauses; shorter in tests.
 
     Attributes
     ----------
@@ -54,6 +68,8 @@ class Connection(QObject):
 
     changed = Signal()
     """`state` changed."""
+    counted = Signal(int)
+    """Seconds until the next try, while the state is ``waiting``."""
     connected = Signal(object)
     """An engine is ready; carries its `EngineStatus`."""
     dropped = Signal()
@@ -62,16 +78,23 @@ class Connection(QObject):
     """An `ErrorInfo` to show to the user."""
 
     def __init__(
-        self, factory: ClientFactory, on_event: OnEvent, parent: QObject | None = None, *, patience: float = 180.0
+        self,
+        factory: ClientFactory,
+        on_event: OnEvent,
+        parent: QObject | None = None,
+        *,
+        patience: float = 180.0,
+        second: float = 1.0,
     ) -> None:
         super().__init__(parent)
         self._factory = factory
         self._on_event = on_event
-        self._patience = patience
+        self._patience, self._second = patience, second
         self._client: EngineClient | None = None
         self._starting: asyncio.Future[None] | None = None
         self._mailbox = Mailbox(self._send)
-        self._ending = False
+        self._ending = self._reached = False
+        self._now = asyncio.Event()
         self.state = EngineState("starting")
 
     @property
@@ -79,28 +102,73 @@ class Connection(QObject):
         """Whether an active run continues when the window closes."""
         return self._client is None or self._client.outlives_window
 
+    @property
+    def remote(self) -> bool:
+        """Whether the engine is on another machine."""
+        return self._client is not None and self._client.remote
+
+    @property
+    def received(self) -> int:
+        """Bytes received over the present connection."""
+        return self._client.received if self._client is not None else 0
+
     def start(self) -> None:
         """Close the old connection, if any, and connect; `changed` reports the result."""
+        self._begin(self._connect())
+
+    def switch(self) -> None:
+        """Connect to another engine: the next client of the factory."""
+        self._reached = False
+        self.start()
+
+    def try_now(self) -> None:
+        """End the pause before the next try."""
+        self._now.set()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         if self._starting is not None:
             self._starting.cancel()
-        self._starting = asyncio.ensure_future(self._start())
+        self._starting = asyncio.ensure_future(work)
 
-    async def _start(self) -> None:
+    async def _connect(self, lost: ErrorInfo | None = None) -> None:
+        """Connect; after a cut (`lost` is its reason) and after each failed try, wait first."""
+        pauses = reconnect_pauses()
+        while True:
+            if lost is not None:
+                await self._wait(lost, round(next(pauses)))
+            lost = await self._try(lost)
+            if lost is None:
+                return
+            if not (self._reached and self._reconnects):
+                self._report(lost)
+                return
+
+    async def _wait(self, lost: ErrorInfo, pause: int) -> None:
+        self._now.clear()
+        self._set_state(EngineState("waiting", error=lost))
+        for left in range(pause, 0, -1):
+            self.counted.emit(left)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._now.wait(), self._second)
+                return
+
+    async def _try(self, before: ErrorInfo | None) -> ErrorInfo | None:
+        """Connect once; return why it failed. `before` is why the last try failed."""
         await self._disconnect()
-        self._set_state(EngineState("starting"))
+        self._set_state(EngineState("starting", error=before))
         client = self._client = self._factory(self._on_event, self._lost)
         try:
             await client.start()
             status = await asyncio.wait_for(client.request(Status()), self._patience)
         except EngineError as error:
-            self._lost(error.error)
-            return
+            return error.error
         except TimeoutError:
-            self._lost(_no_status(self._patience))
-            return
+            return _no_status(self._patience)
         if isinstance(status, EngineStatus):
+            self._reached = True
             self._set_state(EngineState("ready", status))
             self.connected.emit(status)
+        return None
 
     async def close(self) -> None:
         """Disconnect."""
@@ -117,11 +185,23 @@ class Connection(QObject):
         if client is not None:
             await client.close()
 
+    @property
+    def _reconnects(self) -> bool:
+        return self._client is not None and self._client.reconnects
+
     def _lost(self, error: ErrorInfo) -> None:
+        if self.state.phase != "ready":
+            return  # the try that is under way fails with the same reason
         if self._ending:
             self._ending = False
             self._set_state(EngineState("lost", error=_ENDED))
-            return
+        elif self._reconnects:
+            self._set_state(EngineState("waiting", error=error))  # open requests fail next
+            self._begin(self._connect(error))
+        else:
+            self._report(error)
+
+    def _report(self, error: ErrorInfo) -> None:
         self._set_state(EngineState("lost", error=error))
         self.failed.emit(error)
 

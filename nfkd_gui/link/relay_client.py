@@ -138,6 +138,7 @@ class RelayClient(EngineClient):
         cause = ""
         try:
             while process.stdout is not None and (data := await process.stdout.read(_READ_SIZE)):
+                self.received += len(data)
                 for body in decoder.feed(data):
                     self._receive(from_engine(body))
                 await asyncio.sleep(0)  # a read of buffered data does not yield, and would block the window

@@ -31,7 +31,9 @@ class Preferences:
     runs_folder
         The folder of new runs and of the table of runs.
     engine
-        One of `ENGINES`.
+        One of `ENGINES`; for the engine of this machine.
+    machine
+        The name of the machine whose engine is used; empty for this machine.
     theme
         One of `THEMES`.
     scale
@@ -54,6 +56,7 @@ class Preferences:
 
     runs_folder: str = field(default_factory=_default_runs)
     engine: str = "relay"
+    machine: str = ""
     theme: str = "system"
     scale: int = 100
     images_as_stored: bool = False
@@ -129,6 +132,8 @@ def _fits(key: str, value: Any) -> bool:
             return isinstance(value, bool)
         case "scale":
             return isinstance(value, int) and not isinstance(value, bool) and 75 <= value <= 200
+        case "machine":
+            return value == "" or _is_path(value)
         case "told" | "recent" | "run_columns" | "run_options":
             return isinstance(value, list) and all(_is_path(item) for item in value)
         case "layout" | "lessons":
