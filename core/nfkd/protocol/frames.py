@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 _HEADER = struct.Struct(">2sI")
 _MAGIC = b"NF"
+_GREETING = _MAGIC + b"\0\0"
+"""How the first frame begins: greetings are short, and text has no null bytes."""
 MAX_FRAME = 256 * 1024 * 1024
 """Largest body in bytes; a longer one is refused without reading it."""
 
@@ -39,10 +41,21 @@ class FrameDecoder:
     ----------
     limit
         Largest body in bytes. May be changed, also while `feed` yields: it applies from the next body on.
+    skipped
+        The bytes before the first frame.
+
+    Parameters
+    ----------
+    limit
+        Largest body in bytes.
+    preamble
+        How many bytes before the first frame are skipped: what a shell prints before it starts the relay.
     """
 
-    def __init__(self, limit: int = MAX_FRAME) -> None:
+    def __init__(self, limit: int = MAX_FRAME, preamble: int = 0) -> None:
         self.limit = limit
+        self.skipped = b""
+        self._preamble = preamble
         self._buffer = bytearray()
 
     @property
@@ -59,6 +72,8 @@ class FrameDecoder:
             When the bytes are not a frame or its body is over the limit.
         """
         self._buffer += data
+        if self._preamble and not self._skip_preamble():
+            return
         while self._starts_with_frame() and len(self._buffer) >= _HEADER.size:
             _, length = _HEADER.unpack_from(self._buffer)
             if length > self.limit:
@@ -70,6 +85,16 @@ class FrameDecoder:
             body = bytes(self._buffer[_HEADER.size : end])
             del self._buffer[:end]
             yield body
+
+    def _skip_preamble(self) -> bool:
+        """Drop what comes before the first frame; return whether that has begun, or too much came before it."""
+        start = self._buffer.find(_GREETING)
+        self.skipped = bytes(self._buffer[: start if start >= 0 else self._preamble])
+        if start < 0 and len(self._buffer) <= self._preamble:
+            return False
+        del self._buffer[: max(0, start)]
+        self._preamble = 0
+        return True
 
     def _starts_with_frame(self) -> bool:
         # Checked from the first byte on: a short stray line is never followed by a complete header.
