@@ -38,6 +38,11 @@ class EngineState:
     error: ErrorInfo | None = None
 
     @property
+    def connecting(self) -> bool:
+        """Whether the engine is expected to be ready soon, without the user."""
+        return self.phase in {"starting", "waiting"}
+
+    @property
     def reconnecting(self) -> bool:
         """Whether a connection was cut, and the studio tries to restore it."""
         return self.phase == "waiting" or (self.phase == "starting" and self.error is not None)

@@ -45,6 +45,7 @@ class LineSpeed(QObject):
         self._number = 0
         self._forget()
         connection.changed.connect(self._follow)
+        connection.dropped.connect(self.stop)
 
     def _forget(self) -> None:
         self._number += 1  # answers to earlier requests no longer count
@@ -57,14 +58,15 @@ class LineSpeed(QObject):
         ready = self._connection.state.phase == "ready" and self._connection.remote
         if ready and not self._timer.isActive():
             self._timer.start()
-        elif not ready and self._timer.isActive():
+        elif not ready:
             self.stop()
 
     def stop(self) -> None:
         """Measure no more."""
-        self._timer.stop()
-        self._forget()
-        self.changed.emit()
+        if self._timer.isActive():
+            self._timer.stop()
+            self._forget()
+            self.changed.emit()
 
     def measure(self) -> None:
         """Look at the line; send a request if none is open."""

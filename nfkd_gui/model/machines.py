@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
@@ -68,11 +68,17 @@ class Machines(QObject):
 
     def make_client(self, on_event: OnEvent, on_lost: OnLost) -> EngineClient:
         """Return a client of the engine of the machine in use."""
+        if self.host is not None:
+            return self.client_of(self.host, on_event, on_lost)
         if self._factory is not None:
             return self._factory(on_event, on_lost)
-        if self.host is not None:
-            return SshClient(on_event, on_lost, self.host)
         return _LOCAL[self._studio.preferences.engine](on_event, on_lost)
+
+    def client_of(self, host: EngineHost, on_event: OnEvent, on_lost: OnLost) -> EngineClient:
+        """Return a client of the engine of another machine."""
+        if self._factory is not None:
+            return self._factory(on_event, on_lost)
+        return SshClient(on_event, on_lost, host)
 
     def choose(self, name: str, *, remember: bool = True) -> None:
         """Use the machine with this name, empty for this machine; it is used again at the next start if `remember`."""
@@ -84,8 +90,13 @@ class Machines(QObject):
             self.changed.emit()
             self._studio.switch_engine()
 
-    def save(self, hosts: Sequence[EngineHost]) -> None:
+    def save(self, hosts: Sequence[EngineHost], renamed: Mapping[str, str] | None = None) -> None:
         """Replace the list of other machines; this machine is used if the one in use was removed.
+
+        Parameters
+        ----------
+        renamed
+            The new name of each machine that has another one than before.
 
         Raises
         ------
@@ -94,10 +105,12 @@ class Machines(QObject):
         OSError
             When the list cannot be written.
         """
-        write_engines(hosts)
+        if list(hosts) != self.hosts:
+            write_engines(hosts)
         self.hosts, self.problem = list(hosts), ""
         self.changed.emit()
-        self.choose(self._studio.preferences.machine)
+        machine = self._studio.preferences.machine
+        self.choose((renamed or {}).get(machine, machine))
 
     def _find(self, name: str) -> EngineHost | None:
         return next((host for host in self.hosts if host.name == name), None)

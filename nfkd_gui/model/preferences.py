@@ -132,15 +132,13 @@ def _fits(key: str, value: Any) -> bool:
             return isinstance(value, bool)
         case "scale":
             return isinstance(value, int) and not isinstance(value, bool) and 75 <= value <= 200
-        case "machine":
-            return value == "" or _is_path(value)
         case "told" | "recent" | "run_columns" | "run_options":
             return isinstance(value, list) and all(_is_path(item) for item in value)
         case "layout" | "lessons":
             fits = _is_progress if key == "lessons" else _is_text
             return isinstance(value, dict) and all(fits(item) for item in value.values())
         case _:
-            return _is_path(value)
+            return (key == "machine" and value == "") or _is_path(value)
 
 
 def _is_text(value: Any) -> bool:

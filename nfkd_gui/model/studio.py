@@ -45,8 +45,6 @@ class Studio(QObject):
     """
 
     engine_changed = Signal()
-    counted = Signal(int)
-    """Seconds until the next try to reconnect."""
     rows_changed = Signal()
     """The table of runs changed."""
     row_changed = Signal(str)
@@ -83,11 +81,10 @@ class Studio(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self.preferences = preferences
-        self._preferences_path = preferences_path
+        self.preferences, self._preferences_path = preferences, preferences_path
         self.machines = Machines(self, client_factory)
-        self._connection = Connection(self.machines.make_client, self._apply, self)
-        self.line_speed = LineSpeed(self._connection, self)
+        self.connection = Connection(self.machines.make_client, self._apply, self)
+        self.line_speed = LineSpeed(self.connection, self)
         self._follow_seed, self._opening, self._adopt = True, "", False
         self.rows: dict[str, events.RunRow] = {}
         self.unreadable: list[str] = []
@@ -108,10 +105,9 @@ class Studio(QObject):
         self._connect()
 
     def _connect(self) -> None:
-        connection = self._connection
+        connection = self.connection
         connection.changed.connect(self.engine_changed)
         connection.changed.connect(self._show_loss_in_form)
-        connection.counted.connect(self.counted)
         connection.connected.connect(self._connected)
         connection.dropped.connect(self.data_preview.forget_downloads)
         connection.dropped.connect(self.experiment.clear_error)
@@ -126,7 +122,7 @@ class Studio(QObject):
     @property
     def engine(self) -> EngineState:
         """The state of the connection to the engine."""
-        return self._connection.state
+        return self.connection.state
 
     @property
     def ready(self) -> bool:
@@ -137,26 +133,22 @@ class Studio(QObject):
     def ends_with_connection(self) -> bool:
         """Whether closing the connection now would end a run."""
         row = self.controlled
-        return row is not None and not self._connection.outlives_window
+        return row is not None and not self.connection.outlives_window
 
     def start(self) -> None:
         """Connect to the engine, and start it if none runs; `engine_changed` reports the result.
 
         Shows the active run or, after a crash, the run that was shown before. Call it again to reconnect.
         """
-        self._connection.start()
+        self.connection.start()
 
     def switch_engine(self) -> None:
         """Leave the engine, whose runs continue, and connect to that of the machine in use."""
         self.close_run()
-        self.rows.clear()
-        self.progress.clear()
+        for known in (self.rows, self.progress, self.unreadable):
+            known.clear()
         self.rows_changed.emit()
-        self._connection.switch()
-
-    def reconnect_now(self) -> None:
-        """End the pause before the next try to reconnect."""
-        self._connection.try_now()
+        self.connection.switch()
 
     def _connected(self, status: requests.EngineStatus) -> None:
         self.list_runs()
@@ -182,16 +174,15 @@ class Studio(QObject):
         self.experiment.stop()
         self.data_preview.stop()
         self.time_estimate.stop()
-        self.line_speed.stop()
-        await self._connection.close()
+        await self.connection.close()
 
     def ask(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
         """Send a request to the engine; one of the two is called later. `key` is as in `Mailbox.ask`."""
-        self._connection.ask(request, on_reply, on_error, key=key)
+        self.connection.ask(request, on_reply, on_error, key=key)
 
     def _ask_when_started(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
         """Send a request of the form; while the engine starts, drop those that `_connected` repeats."""
-        if self.engine.phase not in {"starting", "waiting"} or not isinstance(request, (requests.Describe, PreviewData, ListData)):
+        if not self.engine.connecting or not isinstance(request, (requests.Describe, PreviewData, ListData)):
             self.ask(request, on_reply, on_error, key=key)
 
     def _command(self, request: Request) -> None:
@@ -204,21 +195,19 @@ class Studio(QObject):
 
     def stop_engine(self) -> None:
         """End the engine; an active run is stopped first and keeps its checkpoint."""
-        self._connection.stop_engine()
+        self.connection.stop_engine()
 
     # --- runs -------------------------------------------------------------------------------------------------
 
     def list_runs(self) -> None:
         """Request the table of runs."""
-        request = requests.ListRuns(folder=self.machines.runs_folder)
-        self.ask(request, self._listed, self.failed.emit, key="runs")
+        self.ask(requests.ListRuns(folder=self.machines.runs_folder), self._listed, self.failed.emit, key="runs")
 
     def _listed(self, reply: Reply) -> None:
         if isinstance(reply, requests.RunList):
             live = {run: row for run, row in self.rows.items() if is_controllable(row)}  # maybe from another folder
             self.rows = live | {row.run: row for row in reply.rows}
-            self.listed_folder = PurePath(reply.folder)
-            self.unreadable = list(reply.unreadable)
+            self.listed_folder, self.unreadable = PurePath(reply.folder), list(reply.unreadable)
             self.rows_changed.emit()
 
     def run(self, text: str) -> None:
@@ -248,7 +237,7 @@ class Studio(QObject):
     def open_run(self, run: str) -> None:
         """Show a run: a snapshot first, then its events. While the engine starts, this waits until it is ready."""
         self._opening = run
-        if self.engine.phase not in {"starting", "waiting"}:
+        if not self.engine.connecting:
             self.ask(requests.OpenRun(run=run), self._opened, self.failed.emit, key="open")
 
     def _opened(self, reply: Reply) -> None:

@@ -160,6 +160,7 @@ def _tools_menu(window: MainWindow) -> None:
     menu = _menu(window, "&Tools")
     menu.addActions([actions.refresh_runs, actions.runs_folder])
     menu.addSeparator()
+    menu.addMenu(window.engine_menu)
     menu.addAction(actions.restart)
     menu.addAction(actions.stop_engine)
 
