@@ -17,6 +17,7 @@ import nfkd
 from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
 from nfkd.config.problems import ConfigProblem
 from nfkd.engine.compare_service import CompareService
+from nfkd.engine.copy_service import CopyService
 from nfkd.engine.data_service import DataService
 from nfkd.engine.estimate_service import EstimateService
 from nfkd.engine.evaluate_service import EvaluateService
@@ -97,6 +98,7 @@ class Engine:
             self._emit, lambda run: run in self._runs.views, lambda: bool(self._listeners), self._limits
         )
         self._run_files = RunFilesService(self._report, self._guard, self._watch.top_of, self._limits)
+        self._copies = CopyService(self._watch.top_of, self._limits)
         self._compare = CompareService(self._row_of, self._limits)
         self._evaluations = EvaluateService(self._emit, self._limits)
         self._labs = LabService(self._limits)
@@ -117,6 +119,7 @@ class Engine:
             ask.ReadFigures: self._read_figures,
             **self._run_files.handlers,
             **self._compare.handlers,
+            **self._copies.handlers,
             **self._evaluations.handlers,
             **self._explore.handlers,
             **self._labs.handlers,
@@ -183,7 +186,7 @@ class Engine:
         limit = self._limits.close_seconds
         services = (
             self._data, self._explore, self._labs, self._sweeps, self._pictures, self._estimates, self._watch,
-            self._run_files, self._compare, self._evaluations,
+            self._run_files, self._compare, self._evaluations, self._copies,
         )  # fmt: skip
         threads = (self._files, self._describing)
         await asyncio.gather(*(each.close() for each in services), *(each.close(limit) for each in threads))
@@ -194,7 +197,7 @@ class Engine:
         job = [self._runs.active] if self._runs.active else []
         users = (
             self._explore, self._labs, self._sweeps, self._pictures, self._files, self._describing, self._watch,
-            self._estimates, self._data, self._run_files, self._compare, self._evaluations,
+            self._estimates, self._data, self._run_files, self._compare, self._evaluations, self._copies,
         )  # fmt: skip
         return [*job, *(path for user in users for path in user.running)]
 

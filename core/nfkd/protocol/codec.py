@@ -14,7 +14,7 @@ from nfkd.protocol.frames import FrameError, encode_frame
 from nfkd.protocol.requests import FromClient, FromEngine
 from nfkd.text import is_unicode, plain_lines
 
-PROTOCOL = 12
+PROTOCOL = 13
 """Version of the protocol, which must be the same on both sides; raise it when a message changes its meaning."""
 
 _KINDS = frozenset("fiub")  # plain numbers only: an object array could run code

@@ -10,6 +10,7 @@ import numpy as np
 
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.comparing import ComparingReply, ComparingRequest
+from nfkd.protocol.copying import CopyingReply, CopyingRequest
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
 from nfkd.protocol.events import DensityDrawn, Event, InterpolationDrawn, LogLine, Progress, SamplesDrawn, SeedStarted
 from nfkd.protocol.inspection import InspectionReply, InspectionRequest, Origin
@@ -141,6 +142,7 @@ Request = (
     | Sample
     | Interpolate
     | ComparingRequest
+    | CopyingRequest
     | InspectionRequest
     | LabRequest
     | ListPictures
@@ -319,6 +321,7 @@ Reply = (
     | Samples
     | Interpolations
     | ComparingReply
+    | CopyingReply
     | SweepReply
     | InspectionReply
     | LabReply

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import tomlkit
 
+from nfkd.building import building, is_temporary
 from nfkd.config import ConfigError, DataConfig, ExperimentConfig
 from nfkd.config.distillation import loss_label
 from nfkd.config.toml import read_text
 from nfkd.files import is_folder, is_regular, is_taken, read_limited, replace_file
 from nfkd.protocol.events import RunRow
-from nfkd.runs.building import building, is_temporary
 from nfkd.runs.errors import FULL, RunError, describe_error, errno_of
 from nfkd.runs.folder_scan import rows_of, scan_listed
 from nfkd.runs.lock import NAME as LOCK

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import msgspec
 
+from nfkd.building import process_is_running, process_started
 from nfkd.files import is_regular, open_for_update, read_limited, replace_file
 from nfkd.protocol.codec import encode_json
 from nfkd.protocol.events import ErrorInfo, RunRow
-from nfkd.runs.building import process_is_running, process_started
 from nfkd.runs.errors import RunError, describe_read_error
 from nfkd.runs.labels import NO_LABELS, Labels, read_labels
 

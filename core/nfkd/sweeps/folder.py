@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nfkd.building import is_temporary
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.config.sweep import SweepConfig, format_values
 from nfkd.files import is_folder, is_taken, replace_file
-from nfkd.runs.building import is_temporary
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.lock import NAME as LOCK
 from nfkd.sweeps.naming import run_names

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nfkd.config import ConfigProblem
-from nfkd.protocol import comparing, events, inspection, lab, pictures, queue, records, requests, times
+from nfkd.protocol import comparing, copying, events, inspection, lab, pictures, queue, records, requests, times
 from nfkd.protocol import data as data_messages
 from nfkd.protocol.codec import from_client, from_engine, to_wire
 from nfkd.protocol.frames import FrameDecoder, FrameError
@@ -71,6 +71,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one li
         int: st.integers(-(2**63), 2**63 - 1),
         float: st.floats(),
         bool: st.booleans(),
+        bytes: st.binary(max_size=64),
         type(None): st.none(),
         ConfigProblem: st.builds(ConfigProblem, TEXTS, TEXTS),
     }
@@ -133,7 +134,19 @@ def test_every_message_belongs_to_a_union():
     bases = {records.Message, records.RunMessage, records.StageMessage, events.Picture, inspection.InspectMessage}
     found = {
         value
-        for module in (comparing, events, inspection, lab, pictures, queue, records, requests, times, data_messages)
+        for module in (
+            comparing,
+            copying,
+            events,
+            inspection,
+            lab,
+            pictures,
+            queue,
+            records,
+            requests,
+            times,
+            data_messages,
+        )
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, records.Message)
     }

@@ -29,20 +29,15 @@ def process_is_running(pid: int, started: float) -> bool:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether a directory is an unfinished one of `building`."""
+    """Return whether a directory is an unfinished one of this module."""
     return path.name.startswith(_PREFIX)
 
 
 @contextmanager
-def building(path: Path) -> Iterator[Path]:
-    """Yield a temporary directory beside `path`; rename it to `path` at the end, or remove it after an error.
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield a new directory in the folder of `path`, which is created if missing; remove it at the end.
 
-    A killed process leaves only the temporary directory, which the next call in the same folder removes.
-
-    Raises
-    ------
-    OSError
-        When the folder cannot be written, or another process created `path` meanwhile.
+    A killed process leaves it, and the next call in the same folder removes it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path.parent)
@@ -50,10 +45,22 @@ def building(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        temporary.rename(path)
-    except BaseException:
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+
+
+@contextmanager
+def building(path: Path) -> Iterator[Path]:
+    """Yield a temporary directory beside `path`; rename it to `path` at the end, or remove it after an error.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be written, or another process created `path` meanwhile.
+    """
+    with temporary_beside(path) as temporary:
+        yield temporary
+        temporary.rename(path)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -62,6 +69,6 @@ def _remove_leftovers(folder: Path) -> None:
             pid, started, _ = path.name.removeprefix(_PREFIX).split("-")
             is_running = process_is_running(int(pid), float(started))
         except ValueError:
-            continue  # not created by `building`
+            continue  # not created by this module
         if not is_running:
             shutil.rmtree(path, ignore_errors=True)
