@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from PySide6.QtCore import QObject, Signal
 
-from nfkd.protocol.events import ErrorInfo
+from nfkd.protocol.events import ErrorInfo, Event
 from nfkd.protocol.requests import EngineStatus, Request, Shutdown, Status
 from nfkd.remote.ssh import reconnect_pauses
 from nfkd_gui.link.engine_client import EngineClient, EngineError, OnError, OnEvent, OnLost, OnReply
@@ -99,6 +100,7 @@ class Connection(QObject):
         self._starting: asyncio.Future[None] | None = None
         self._mailbox = Mailbox(self._send)
         self._ending = self._reached = False
+        self._number = 0  # of the present client
         self._now = asyncio.Event()
         self.state = EngineState("starting")
 
@@ -106,6 +108,11 @@ class Connection(QObject):
     def outlives_window(self) -> bool:
         """Whether an active run continues when the window closes."""
         return self._client is None or self._client.outlives_window
+
+    @property
+    def started(self) -> bool:
+        """Whether `start` was called."""
+        return self._starting is not None
 
     @property
     def remote(self) -> bool:
@@ -122,8 +129,10 @@ class Connection(QObject):
         self._begin(self._connect())
 
     def switch(self) -> None:
-        """Connect to another engine: the next client of the factory."""
+        """Connect to another engine: the next client of the factory. The old one is no longer heard from now on."""
         self._reached = False
+        self._number += 1
+        self._set_state(EngineState("starting"))
         self.start()
 
     def try_now(self) -> None:
@@ -161,7 +170,9 @@ class Connection(QObject):
         """Connect once; return why it failed. `before` is why the last try failed."""
         await self._disconnect()
         self._set_state(EngineState("starting", error=before))
-        client = self._client = self._factory(self._on_event, self._lost)
+        self._number += 1
+        client = self._factory(partial(self._take, self._number), partial(self._lose, self._number))
+        self._client = client
         try:
             await client.start()
             status = await asyncio.wait_for(client.request(Status()), self._patience)
@@ -194,9 +205,13 @@ class Connection(QObject):
     def _reconnects(self) -> bool:
         return self._client is not None and self._client.reconnects
 
-    def _lost(self, error: ErrorInfo) -> None:
-        if self.state.phase != "ready":
-            return  # the try that is under way fails with the same reason
+    def _take(self, number: int, event: Event) -> None:
+        if number == self._number:
+            self._on_event(event)
+
+    def _lose(self, number: int, error: ErrorInfo) -> None:
+        if number != self._number or self.state.phase != "ready":
+            return  # an old client, or a try that is under way and fails with the same reason
         if self._ending:
             self._ending = False
             self._set_state(EngineState("lost", error=_ENDED))
@@ -219,7 +234,7 @@ class Connection(QObject):
         self._mailbox.ask(request, on_reply, on_error, key=key)
 
     def _send(self, request: Request, on_reply: OnReply, on_error: OnError) -> None:
-        if self._client is None:
+        if self._client is None or self.state.phase == "waiting":
             asyncio.get_running_loop().call_soon(on_error, self.state.error or _NOT_READY)
         else:
             self._client.send(request, on_reply, on_error)

@@ -129,7 +129,7 @@ class RunQueueModel(QObject):
 
     def run_sweep(self, text: str) -> None:
         """Start or queue a sweep, given as TOML."""
-        request = RunSweep(config=text, folder=self._studio.preferences.runs_folder)
+        request = RunSweep(config=text, folder=self._studio.machines.runs_folder)
 
         def accepted(reply: Reply) -> None:
             if isinstance(reply, SweepAccepted):

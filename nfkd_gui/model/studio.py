@@ -148,7 +148,8 @@ class Studio(QObject):
         for known in (self.rows, self.progress, self.unreadable):
             known.clear()
         self.rows_changed.emit()
-        self.connection.switch()
+        if self.connection.started:
+            self.connection.switch()
 
     def _connected(self, status: requests.EngineStatus) -> None:
         self.list_runs()

@@ -12,10 +12,12 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QVBoxLayout, QWi
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.model.gradient_shares import GradientShares
 from nfkd_gui.model.lesson_runs import unpack_run
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import apply_theme, gap, set_space
+from nfkd_gui.widgets.file_target import set_machine
 from nfkd_gui.widgets.workspace import Workspace
 from nfkd_gui.window import menus, parts
 from nfkd_gui.window.actions import Actions
@@ -141,6 +143,9 @@ class MainWindow(QMainWindow):
         studio.message.connect(self.show_message)
         self.drop_target.dropped.connect(self.file_drops.take)
         self.setAcceptDrops(True)
+        self.drop_target.adapt = self.file_drops.adapt
+        studio.machines.changed.connect(self._show_machine)
+        self._show_machine()
         self.header.chosen.connect(self.open_workspace)
         actions.start.triggered.connect(lambda: self.open_workspace(""))
         actions.stop.triggered.connect(lambda: ask_stop_run(studio, self))
@@ -157,6 +162,13 @@ class MainWindow(QMainWindow):
         actions.runs_folder.triggered.connect(
             lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(studio.preferences.runs_folder))
         )
+
+    def _show_machine(self) -> None:
+        """Note to which machine paths refer."""
+        host = self.studio.machines.host
+        set_machine(self, host.name if host is not None else "")
+        for box in self.findChildren(PathBox):
+            box.show_machine()
 
     # --- pages ----------------------------------------------------------------------------------------------------
 
@@ -257,7 +269,9 @@ class MainWindow(QMainWindow):
     def open_lesson_run(self, name: str) -> None:
         """Open a recorded run that comes with the lessons, in Train."""
         try:
-            self.open_run(str(unpack_run(name)))
+            run = str(unpack_run(name))
+            if not self.studio.machines.refuse_file(run):
+                self.open_run(run)
         except OSError as error:
             title = "The recorded run cannot be opened"
             self.show_error(ErrorInfo(title=title, cause=str(error), action="Free some disk space, and try again."))

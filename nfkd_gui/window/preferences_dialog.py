@@ -22,6 +22,7 @@ from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.dialogs import without_icons
+from nfkd_gui.widgets.file_target import set_machine
 from nfkd_gui.widgets.labels import WrappedLabel
 from nfkd_gui.window.engines_page import EnginesPage
 
@@ -48,6 +49,7 @@ class PreferencesDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setObjectName("preferences")
         self.setWindowTitle("Preferences")
+        set_machine(self, "")
         self._studio = studio
         self._folder = PathBox("folder", title="Runs folder", parent=self)
         self._folder.line.setObjectName("preferences.folder")
