@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from nfkd import evaluate_command, list_command, sweep_command
-from nfkd.config import ConfigError, ExperimentConfig, preset_names
+from nfkd import evaluate_command, list_command, remote_command, sweep_command
+from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, preset_names
 from nfkd.engine import commands as engine_commands
 from nfkd.terminal import INTERRUPTED, Parser, say, standard_streams, terminal
 from nfkd.text import plain
@@ -39,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _perform(options: argparse.Namespace) -> int:
     # torch takes seconds to import: commands import what they need when they run.
     try:
+        if options.engine is not None:
+            if options.name == "export":
+                _export_kinds(options)
+            return remote_command.perform_remotely(options, _export_run)
+        remote_command.refuse_remote_options(options)
         return options.command(options)
     except ConfigError as error:
         say(f"nfkd: {error}", stderr=True)
@@ -59,11 +64,12 @@ def _perform(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="nfkd", description="Distil normalizing flows.")
+    remote_command.add_arguments(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, text: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(command=function)
+        sub.set_defaults(command=function, name=name)
         return sub
 
     _run_arguments(command("run", "Run an experiment: teacher, student, baseline, verdict.", _run))
@@ -91,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     recover = command("recover", "Repair the files of a run whose process was killed.", _recover)
     recover.add_argument("run", metavar="RUN")
     _export_arguments(command("export", "Export a run: CSV, PNG, TensorBoard, or weights.", _export))
+    remote_command.add_copy_arguments(
+        command("copy", "Copy a run of another machine to this one; needs --engine.", _copy)
+    )
     _inspect_arguments(
         command("inspect", "Show a flow layer by layer, and test its inverse and log-determinant.", _inspect)
     )
@@ -237,19 +246,32 @@ def _recover(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    kinds = [kind for kind in _EXPORTS if getattr(options, kind)]
-    if not kinds:
-        say(f"nfkd: nothing to export: give one or more of {', '.join(f'--{kind}' for kind in _EXPORTS)}", stderr=True)
-        return REFUSED
+    return _export_run(options, Path(options.run), Path(options.run))
+
+
+def _export_run(options: argparse.Namespace, run: Path, results: Path) -> int:
+    """Export a run as the options say; without ``--out`` into a folder of `results` for each kind."""
     from nfkd.runs.reader import open_run
 
-    record = open_run(options.run)
-    for kind in kinds:
+    record = open_run(run)
+    for kind in _export_kinds(options):
         module, function = _EXPORTS[kind]
         export = getattr(import_module(module), function)
-        for path in export(record, Path(options.out or Path(options.run) / kind)):
+        for path in export(record, Path(options.out or results / kind)):
             say(plain(str(path)))
     return DONE
+
+
+def _export_kinds(options: argparse.Namespace) -> list[str]:
+    kinds = [kind for kind in _EXPORTS if getattr(options, kind)]
+    if not kinds:
+        message = f"nothing to export: give one or more of {', '.join(f'--{kind}' for kind in _EXPORTS)}"
+        raise ConfigError([ConfigProblem("", message)])
+    return kinds
+
+
+def _copy(options: argparse.Namespace) -> int:
+    raise ConfigError([ConfigProblem("copy", f"needs a machine to copy from: nfkd --engine HOST copy {options.run}")])
 
 
 def _sizes(text: str) -> tuple[int, ...]:

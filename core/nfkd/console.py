@@ -11,7 +11,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -28,11 +27,12 @@ from nfkd.protocol import events
 from nfkd.protocol.records import MEASURES, with_fd_floor
 from nfkd.protocol.requests import Snapshot
 from nfkd.protocol.roles import ROLES, role_name
+from nfkd.run_bars import run_bars
 from nfkd.runs.evaluation_file import EvaluatedMetric, Evaluation
 from nfkd.runs.layout import EXPERIMENT, create_run, is_run
 from nfkd.runs.reader import open_run
 from nfkd.terminal import INTERRUPTED, say, terminal
-from nfkd.text import format_number, format_span, plain
+from nfkd.text import format_number, plain
 from nfkd.training.api import prepare, require_resumable
 from nfkd.training.job import TrainingJob
 
@@ -104,62 +104,13 @@ def _directory(config: ExperimentConfig, directory: Path | None, *, resume: bool
 
 def _follow(queue: SimpleQueue[events.RunEvent | None]) -> events.ErrorInfo | None:
     """Show the events until the worker ends; return the run's error, if it failed."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[figure]}", markup=False),
-        TextColumn("{task.fields[left]}", markup=False),
-    )
     error = None
-    with Progress(*columns, console=terminal(stderr=True)) as bars:
-        stages = _StageBars(bars)
+    with run_bars() as stages:
         while (event := queue.get()) is not None:
             if isinstance(event, events.RunFailed):
                 error = event.error
             stages.handle(event)
     return error
-
-
-class _StageBars:
-    """A progress bar for each stage. Without a terminal rich prints the bars once, at the end."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[tuple[int, str], TaskID] = {}
-        self._plans: dict[tuple[int, str], events.StagePlan] = {}
-
-    def handle(self, event: events.RunEvent) -> None:
-        match event:
-            case events.SeedStarted():
-                for task in self._tasks.values():
-                    self._bars.update(task, left="")
-                self._plans |= {(event.seed, plan.stage): plan for plan in event.stages}
-            case events.StageStarted():
-                plan = self._plans[event.seed, event.stage]
-                longest = max(len(stage) for _, stage in self._plans)
-                label = f"seed {event.seed} {role_name(event.stage):{longest}}"
-                task = self._bars.add_task(label, total=plan.steps, completed=event.step, figure="", left="")
-                self._tasks[event.seed, event.stage] = task
-            case events.CurvePoints() if "validation/nll" in event.curves:
-                value = event.curves["validation/nll"].values[-1]
-                self._bars.update(self._tasks[event.seed, event.stage], figure=f"validation {format_number(value)}")
-            case events.Progress():
-                key = event.seed, "search" if event.search else event.stage
-                if event.search and key not in self._tasks:
-                    label = "search for the weight decay"
-                    self._tasks[key] = self._bars.add_task(label, total=event.steps, figure="", left="")
-                self._bars.update(self._tasks[key], completed=event.step, left=_duration(event.seconds_left))
-            case events.StageFinished():
-                self._bars.update(self._tasks[event.seed, event.stage], left="")
-            case events.LogLine():
-                self._bars.console.print(event.text, highlight=False, soft_wrap=True)
-            case _:
-                pass
-
-
-def _duration(seconds: float) -> str:
-    return "" if math.isnan(seconds) else f"{format_span(seconds)} left"
 
 
 def print_summary(snapshot: Snapshot) -> None:

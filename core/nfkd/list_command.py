@@ -6,7 +6,7 @@ import argparse
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from nfkd.text import format_number, plain
 
 if TYPE_CHECKING:
     from nfkd.evaluation.comparison import Comparison, Difference, Mean
+    from nfkd.protocol.records import RunRow
 
 _SHOWN = (
     "name",
@@ -30,6 +31,9 @@ _SHOWN = (
     "unit",
     "verdict",
 )
+_RUNS = "runs"
+ValuesOf = Callable[["Sequence[RunRow]", bool], list[Row]]
+"""Returns what is known of runs by name: only the columns of the table of runs, or everything."""
 _EXACT = ("csv", "json")
 _EXACT_COLUMNS = [
     "kind", "name", "unit", "number", "run", "value", "half", "seeds", "difference", "difference_half", "common_seeds",
@@ -40,7 +44,7 @@ _EXACT_COLUMNS = [
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("directory", metavar="DIR", nargs="?", default="runs")
+    parser.add_argument("directory", metavar="DIR", nargs="?", help=f"the folder (default: ./{_RUNS})")
     parser.add_argument(
         "--where", metavar="FILTER", default="", help="such as 'student.hidden < 64 and verdict == \"better\"'"
     )
@@ -61,18 +65,37 @@ def list_in_terminal(options: argparse.Namespace) -> int:
         When an option cannot be used.
     """
     from nfkd.runs.layout import list_runs
-    from nfkd.runs.run_values import COLUMNS, read_facts, run_values
+    from nfkd.runs.run_values import read_facts, run_values
 
-    found, unreadable = list_runs(Path(options.directory))
+    folder = options.directory or _RUNS
+    found, unreadable = list_runs(Path(folder))
+
+    def values_of(rows: Sequence[RunRow], columns_only: bool) -> list[Row]:
+        top = str(Path(folder).absolute())
+        return [run_values(row, None if columns_only else read_facts(row.run), folder=top) for row in rows]
+
+    print_runs(options, folder, found, unreadable, values_of)
+    return 0
+
+
+def print_runs(
+    options: argparse.Namespace, folder: str, found: Sequence[RunRow], unreadable: Sequence[str], values_of: ValuesOf
+) -> None:
+    """Print the runs that pass the filter of the options, and what could not be read.
+
+    Raises
+    ------
+    ConfigError
+        When an option cannot be used.
+    """
+    from nfkd.runs.run_values import COLUMNS
+
     chosen = [name.strip() for name in options.columns.split(",") if name.strip()]
     sort = options.sort.removeprefix("-")
     try:
         condition = RunFilter.parse(options.where)
         names = {*chosen, "" if options.group else sort, options.group, *condition.names} - {""}
-        plain_columns, folder = names <= set(COLUMNS), str(Path(options.directory).absolute())
-        rows: list[Row] = [
-            run_values(row, None if plain_columns else read_facts(row.run), folder=folder) for row in found
-        ]
+        rows = values_of(found, names <= set(COLUMNS))
         if rows:
             require_known(sorted(names), {name for row in rows for name in row})
         rows = [row for row in rows if condition.matches(row)]
@@ -87,13 +110,10 @@ def list_in_terminal(options: argparse.Namespace) -> int:
     if rows or options.format != "table":
         write_table(options.format, chosen or list(_SHOWN), rows)
     else:
-        folder = plain(options.directory)
-        say(
-            f"None of {len(found)} runs in {folder} passes the filter" if found else f"No runs in {folder}", stderr=True
-        )
+        none = f"None of {len(found)} runs in {plain(folder)} passes the filter"
+        say(none if found else f"No runs in {plain(folder)}", stderr=True)
     for message in unreadable:
         say(f"nfkd: {message}", stderr=True)
-    return 0
 
 
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:

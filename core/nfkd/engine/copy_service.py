@@ -68,7 +68,7 @@ class CopyService:
         if self._top_of(request.run) is None or ".." in run.parts:
             cause = f"{request.run} is in no folder of runs that was listed."
             raise RunError(title="The run cannot be copied", cause=cause, action="List its folder first.")
-        active, listed, copy = await self._run(_prepare, run, about=request.run)
+        active, listed, copy = await self._run(_prepare, run, request.names, about=request.run)
         ticket = secrets.token_hex(16)
         self._copies[ticket] = copy
         while len(self._copies) > _MOST_COPIES:  # clients that have left
@@ -101,15 +101,15 @@ class CopyService:
         return await self._threads.run(function, *arguments, about=about, limit=self._limits.work_seconds)
 
 
-def _prepare(run: Path) -> tuple[bool, list[RunFile], _Copy]:
+def _prepare(run: Path, names: list[str]) -> tuple[bool, list[RunFile], _Copy]:
     active = read_row(run).state in ACTIVE
     with ExitStack() as stack:
         directory = run
         if active:
             directory = stack.enter_context(temporary_beside(run))
-            freeze_run(run, directory)
+            freeze_run(run, directory, names)
         described, files = [], {}
-        for name, path in list_files(directory).items():
+        for name, path in list_files(directory, names).items():
             file, identity = describe_file(name, path)
             described.append(file)
             files[name] = path, identity

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from nfkd.protocol.records import Message, RunMessage
 
 PART_BYTES = 1 << 18
@@ -12,7 +14,14 @@ class CopyRun(RunMessage, frozen=True):
     """Prepare the files of a run in a listed folder for a copy. Returns `RunFiles`.
 
     Of a run in training, the files are those of one moment; they are kept until `EndCopy`.
+
+    Attributes
+    ----------
+    names
+        The files that are wanted, by their path below the run's directory; all if none is named.
     """
+
+    names: list[str] = msgspec.field(default_factory=list[str])
 
 
 class RunFile(Message, frozen=True):

@@ -146,6 +146,10 @@ class EngineConnection:
         except TimeoutError:
             return None
 
+    def drop_events(self) -> None:
+        """Drop the events that arrived before the last reply, because that was a snapshot."""
+        self._events.clear()
+
     def close(self) -> None:
         """Disconnect, and end the ssh process."""
         process = self._process

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -38,12 +38,18 @@ class RunCopy:
         Where the files are written.
     on_progress
         Called with the bytes that are done, and all bytes.
+    names
+        The files that are wanted; all if none is named.
     """
 
     def __init__(
-        self, run: str, directory: Path, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+        self,
+        run: str,
+        directory: Path,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+        names: Sequence[str] = (),
     ) -> None:
-        self._run, self._directory, self._on_progress = run, directory, on_progress
+        self._run, self._directory, self._on_progress, self._names = run, directory, on_progress, list(names)
         self._done = 0
 
     def steps(self) -> Steps:
@@ -56,7 +62,7 @@ class RunCopy:
         OSError
             When a file cannot be written.
         """
-        files = _require(RunFiles, (yield CopyRun(run=self._run)))
+        files = _require(RunFiles, (yield CopyRun(run=self._run, names=self._names)))
         _check(files)
         total = sum(file.size for file in files.files)
         self._require_space(total)

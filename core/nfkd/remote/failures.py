@@ -204,7 +204,7 @@ def explain_start(host: EngineHost, error: OSError) -> SshFailure:
         title="ssh is not installed on this machine"
         if isinstance(error, FileNotFoundError)
         else "ssh cannot be started",
-        cause=f"{plain(host.name)} is reached through the program ssh of OpenSSH, which was not "
+        cause=f"{host.label} is reached through the program ssh of OpenSSH, which was not "
         f"{'found' if isinstance(error, FileNotFoundError) else 'executed'}.",
         action="Install OpenSSH's client: on Debian and Ubuntu the package openssh-client.",
         traceback=str(error),
@@ -215,7 +215,7 @@ def explain_start(host: EngineHost, error: OSError) -> SshFailure:
 def explain_version(host: EngineHost, here: tuple[str, int], there: tuple[str, int]) -> SshFailure:
     """Return the failure of an engine with another protocol; both sides as (version, protocol)."""
     info = ErrorInfo(
-        title=f"{plain(host.name)} has another version of NFKD",
+        title=f"{host.label} has another version of NFKD",
         cause=f"There is NFKD {plain(there[0], _SHOWN)} with protocol {there[1]}; "
         f"here is NFKD {here[0]} with protocol {here[1]}.",
         action="Install the same version on both machines. An engine that is running there keeps its version until "
@@ -242,7 +242,7 @@ def _failure(case: _Case, host: EngineHost, lines: list[str], output: bytes = b"
 
     target = shlex.quote(host.host)
     names = {
-        "host": plain(host.host, _SHOWN),
+        "host": host.label,
         "command": plain(host.command, _SHOWN),
         "ssh": f"ssh {target}",
         "target": target,

@@ -58,6 +58,12 @@ class EngineHost:
             raise ConfigError(problems)
 
     @property
+    def label(self) -> str:
+        """Its name and what ssh connects to, for messages."""
+        host = plain(self.host, _LONGEST_NAME)
+        return host if self.name == self.host else f"{plain(self.name)} ({host})"
+
+    @property
     def runs_folder(self) -> str:
         """The folder of runs there."""
         return self.folder or DEFAULT_FOLDER

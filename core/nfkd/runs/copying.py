@@ -6,10 +6,12 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from nfkd.building import is_temporary
 from nfkd.files import open_regular
@@ -18,11 +20,13 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE
 from nfkd.runs.lock import NAME as LOCK
 from nfkd.runs.recovery import copy_cut
+from nfkd.runs.state import ACTIVE, STATE, read_row, write_row
 
 _MOST_FILES, _MOST_LEVELS = 10_000, 4
 _BLOCK = 1 << 20  # bytes
 _TEMPORARY = ".tmp"
 _REPLACED_WHOLE = ".safetensors"
+_COPIED = "The run was copied while it was in training. Resume continues this copy from its last checkpoint."
 
 
 class Identity(NamedTuple):
@@ -39,10 +43,10 @@ class Identity(NamedTuple):
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def list_files(run: Path) -> dict[str, Path]:
+def list_files(run: Path, names: Collection[str] = ()) -> dict[str, Path]:
     """Return the regular files of a run's directory by their path below it, with ``/`` between its parts.
 
-    Links, special files, locks and temporary files are left out.
+    Links, special files, locks and temporary files are left out. With `names`, only these files are listed.
 
     Raises
     ------
@@ -55,7 +59,7 @@ def list_files(run: Path) -> dict[str, Path]:
         if len(found) > _MOST_FILES:
             cause = f"{run} has more than {_MOST_FILES:,} files, which NFKD has not written."
             raise RunError(title="The run cannot be copied", cause=cause, action="Move the other files elsewhere.")
-    return dict(sorted(found.items()))
+    return {name: path for name, path in sorted(found.items()) if not names or name in names}
 
 
 def _walk(folder: Path, levels: int) -> Iterator[Path]:
@@ -69,7 +73,7 @@ def _walk(folder: Path, levels: int) -> Iterator[Path]:
                 yield path
 
 
-def freeze_run(run: Path, target: Path) -> None:
+def freeze_run(run: Path, target: Path, names: Collection[str] = ()) -> None:
     """Put the files of a run that may be in training into an empty directory, as they are now.
 
     Weights come first: `run.h5` then has the rows up to a checkpoint. It is copied through an SWMR reader, since its
@@ -82,7 +86,7 @@ def freeze_run(run: Path, target: Path) -> None:
     OSError
         When the directory cannot be written.
     """
-    files = list_files(run)
+    files = list_files(run, names)
     for name, path in sorted(files.items(), key=lambda item: not item[0].endswith(_REPLACED_WHOLE)):
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +97,11 @@ def freeze_run(run: Path, target: Path) -> None:
                 _link(path, copy)
             else:
                 shutil.copyfile(path, copy, follow_symlinks=False)
+    if STATE in files:
+        row = read_row(run)
+        if row.state in ACTIVE:  # no process writes the copy
+            row = msgspec.structs.replace(row, state="interrupted", cause=_COPIED)
+        write_row(target, row)
 
 
 def _link(path: Path, copy: Path) -> None:
