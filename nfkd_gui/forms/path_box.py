@@ -44,7 +44,8 @@ class PathBox(QWidget, FileTarget):
 
     def __init__(self, kind: PathKind, *, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.kind, self._title = kind, title
+        self.kind: PathKind = kind
+        self._title = title
         self.start_folder: Callable[[], str] = lambda: str(Path.home())
         self.line = QLineEdit(self)
         self.line.setAcceptDrops(False)  # a line edit would insert the file's address at the pointer

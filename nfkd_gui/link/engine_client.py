@@ -43,6 +43,8 @@ class EngineClient(ABC):
     """Whether the engine is on another machine."""
     reconnects = False
     """Whether a lost connection is worth another try without the user: the engine may still train behind it."""
+    connected = True
+    """Whether the connection has not ended: an error of a request is then a refusal."""
     received = 0
     """Bytes received so far; 0 where nothing is sent over a line."""
 

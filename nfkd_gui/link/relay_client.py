@@ -185,6 +185,7 @@ class RelayClient(EngineClient):
         await asyncio.wait([self._tasks[0]], timeout=1.0)
         if self._closing:
             return
+        self.connected = False
         self._lost = self._explain_loss(cause or self._farewell, code)
         # Report the loss first: the studio then knows why the requests fail.
         if self._greeted is not None and not self._greeted.done():

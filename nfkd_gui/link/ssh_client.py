@@ -8,7 +8,7 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Hello
 from nfkd.remote.failures import SshFailure, explain_failure, explain_silence, explain_start, explain_version
 from nfkd.remote.hosts import EngineHost
-from nfkd.remote.ssh import ssh_command
+from nfkd.remote.ssh import PREAMBLE, ssh_command
 from nfkd_gui.link.engine_client import OnEvent, OnLost
 from nfkd_gui.link.relay_client import RelayClient
 
@@ -26,7 +26,7 @@ class SshClient(RelayClient):
 
     remote = True
     reconnects = True
-    preamble = 1 << 16
+    preamble = PREAMBLE
 
     def __init__(self, on_event: OnEvent, on_lost: OnLost, host: EngineHost, patience: float = 90.0) -> None:
         super().__init__(on_event, on_lost, ssh_command(host), patience)

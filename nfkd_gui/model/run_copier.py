@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from nfkd.remote.errors import RemoteError
 from nfkd.remote.hosts import EngineHost
 from nfkd.remote.ssh import reconnect_pauses
 from nfkd.text import name_problem
+from nfkd_gui.link.connection import ClientFactory
 from nfkd_gui.link.engine_client import EngineClient, EngineError
 from nfkd_gui.model.machines import Machines
 
@@ -76,7 +78,8 @@ class RunCopier(QObject):
             for run in runs:
                 self.began.emit(run)
                 target = _free_path(folder, PurePosixPath(run.replace("\\", "/")).name)
-                await _Copy(self, pool, host, listed).execute(run, target)
+                copy = _Copy(self, partial(self._machines.client_of, host), pool, self._second)
+                await copy.execute(run, target, listed)
                 self.copied.emit(str(target))
         except EngineError as error:
             self.failed.emit(error.error)
@@ -93,39 +96,39 @@ class RunCopier(QObject):
 class _Copy:
     """The copy of one run: connects, performs the steps, and connects again after a cut."""
 
-    def __init__(self, copier: RunCopier, pool: ThreadPoolExecutor, host: EngineHost, listed: str) -> None:
-        self._copier, self._pool, self._host, self._listed = copier, pool, host, listed
+    def __init__(self, copier: RunCopier, make_client: ClientFactory, pool: ThreadPoolExecutor, second: float) -> None:
+        self._copier, self._make_client, self._pool, self._second = copier, make_client, pool, second
         self._loop = asyncio.get_running_loop()
 
-    async def execute(self, run: str, target: Path) -> None:
+    async def execute(self, run: str, target: Path, listed: str) -> None:
         target_copy = copying(run, target, self._report)
         copy = await self._in_thread(target_copy.__enter__)
         try:
-            await self._copy(copy)
+            await self._copy(copy, listed)
         except BaseException as error:
             await asyncio.shield(self._in_thread(target_copy.__exit__, type(error), error, error.__traceback__))
             raise
         await self._in_thread(target_copy.__exit__, None, None, None)
 
-    async def _copy(self, copy: RunCopy) -> None:
+    async def _copy(self, copy: RunCopy, listed: str) -> None:
         pauses = reconnect_pauses()
         reached = False
         while True:
-            client = self._copier._machines.client_of(self._host, _ignore, _ignore)
+            client = self._make_client(_ignore, _ignore)
             try:
                 await client.start()
-                await client.request(ListRuns(folder=self._listed))
+                await client.request(ListRuns(folder=listed))
                 reached = True
                 await self._perform(client, copy.steps())
             except EngineError as error:
-                if not (reached and client.reconnects):
+                if client.connected or not (reached and client.reconnects):
                     raise
                 self._copier.waited.emit(error.error.title)
             else:
                 return
             finally:
                 await client.close()
-            await asyncio.sleep(next(pauses) * self._copier._second)
+            await asyncio.sleep(next(pauses) * self._second)
 
     async def _perform(self, client: EngineClient, steps: Steps) -> None:
         reply: Reply | None = None
