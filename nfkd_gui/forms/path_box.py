@@ -71,10 +71,7 @@ class PathBox(QWidget, FileTarget):
         """Show whether the path refers to another machine."""
         machine = machine_of(self)
         self.line.setPlaceholderText(f"Path on {machine}" if machine else "")
-        self.browse.setEnabled(not machine)
-        self.browse.setToolTip(
-            f"Type the path: a dialog cannot show files of {machine}." if machine else _TIPS[self.kind]
-        )
+        self.browse.setVisible(not machine)  # a dialog cannot show files there
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

@@ -17,7 +17,7 @@ from nfkd_gui.model.run_copier import RunCopier
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.file_target import set_machine
-from nfkd_gui.widgets.labels import Tone, WrappedLabel
+from nfkd_gui.widgets.labels import FittedLabel, Tone, WrappedLabel
 
 _LONGEST = 60
 _FINE = 1000
@@ -52,7 +52,7 @@ class CopyDialog(QDialog):
         self._first = self._current = ""
         self.copier = RunCopier(studio.machines, self)
         what = f"“{self._names[rows[0].run]}”" if len(rows) == 1 else f"{len(rows):,} runs"
-        self._title = WrappedLabel(
+        self._title = FittedLabel(
             f"Copy {what} from {plain(host.name, _LONGEST)} into a folder of this machine:", "plain"
         )
         self._folder = PathBox("folder", title="Folder", parent=self)

@@ -23,7 +23,8 @@ from nfkd_gui.model.engine_test import EngineTest
 from nfkd_gui.model.machines import THIS_MACHINE, Machines
 from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.dialogs import without_icons
-from nfkd_gui.widgets.labels import Tone, WrappedLabel
+from nfkd_gui.widgets.labels import FittedLabel, Tone, WrappedLabel
+from nfkd_gui.window.engine_status import describe_device
 
 _FIELDS = {
     "name": ("&Name", "gpu", "The name in menus and for `nfkd --engine NAME`."),
@@ -113,7 +114,7 @@ class EngineDialog(QDialog):
         form.addRow("", self._result)
         layout = QVBoxLayout(self)
         set_space(layout, 16, 16)
-        layout.addWidget(WrappedLabel(_ABOUT, parent=self))
+        layout.addWidget(FittedLabel(_ABOUT, parent=self))
         layout.addLayout(form)
         layout.addStretch(1)
         layout.addWidget(self._buttons)
@@ -160,11 +161,9 @@ class EngineDialog(QDialog):
         self._show_result(f"Connecting to {host.host} …", "muted")
 
     def _show_found(self, status: EngineStatus) -> None:
-        threads = f"{status.threads} {'thread' if status.threads == 1 else 'threads'}"
-        device = status.device_name or status.device
         where = self._lines["host"].text().strip()
         self._show_result(
-            f"Connected to {where}: NFKD {status.version}, torch {status.torch}, {device}, {threads}.", "good"
+            f"Connected to {where}: NFKD {status.version}, torch {status.torch}, {describe_device(status)}.", "good"
         )
 
     def _show_failed(self, error: ErrorInfo) -> None:

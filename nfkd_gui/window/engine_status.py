@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
+from nfkd.protocol.requests import EngineStatus
 from nfkd.text import plain
 from nfkd_gui.link.connection import EngineState
 from nfkd_gui.model.studio import Studio
@@ -69,6 +70,12 @@ class EngineStatusLabel(QWidget):
             self._slow.setToolTip(tip(f"{speed.details()}\n{text}"))
 
 
+def describe_device(status: EngineStatus) -> str:
+    """Return the device of an engine, such as ``CPU, 8 threads``."""
+    threads = f"{status.threads} {'thread' if status.threads == 1 else 'threads'}"
+    return f"CPU, {threads}" if status.device == "cpu" else status.device_name or status.device
+
+
 def describe_engine(state: EngineState, machine: str = "") -> tuple[str, Tone, str]:
     """Return the text, its tone and the tooltip; `machine` is the name of another machine than this one."""
     status, name = state.status, plain(machine, _LONGEST) or "this machine"
@@ -79,9 +86,7 @@ def describe_engine(state: EngineState, machine: str = "") -> tuple[str, Tone, s
                 f"NFKD {status.version}, torch {status.torch}, {status.device_name or status.device}, "
                 f"{status.threads} threads, process {status.pid}"
             )
-            threads = f"{status.threads} {'thread' if status.threads == 1 else 'threads'}"
-            device = f"CPU, {threads}" if status.device == "cpu" else status.device_name or status.device
-            return f"Engine on {name} · {device}", "good", details
+            return f"Engine on {name} · {describe_device(status)}", "good", details
         case "waiting":
             return f"{name}: connection lost", "warning", f"{reason}\nA run there continues."
         case "lost" if machine:

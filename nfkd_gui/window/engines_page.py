@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -20,7 +21,7 @@ from nfkd.text import plain
 from nfkd_gui.model.machines import THIS_MACHINE
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import limit_size, set_space
-from nfkd_gui.widgets.labels import WrappedLabel, tip
+from nfkd_gui.widgets.labels import FittedLabel, tip
 from nfkd_gui.window.engine_dialog import EngineDialog
 
 _COLUMNS = ("Name", "Host", "Folder of runs")
@@ -53,8 +54,12 @@ class EnginesPage(QWidget):
         self._table.setAccessibleName("Engines")
         self._table.setHorizontalHeaderLabels(_COLUMNS)
         self._table.verticalHeader().hide()
-        self._table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self._table.horizontalHeader().setHighlightSections(False)
+        header = self._table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        header.setHighlightSections(False)
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self._table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self._table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self._table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -90,9 +95,9 @@ class EnginesPage(QWidget):
         line.addLayout(buttons)
         column = QVBoxLayout(self)
         set_space(column, 12, 0, 12, 0, 0)
-        column.addWidget(WrappedLabel(_ABOUT, parent=self))
+        column.addWidget(FittedLabel(_ABOUT, parent=self))
         if self._studio.machines.problem:
-            column.addWidget(WrappedLabel(self._studio.machines.problem, "error", self))
+            column.addWidget(FittedLabel(self._studio.machines.problem, "error", self))
         column.addLayout(line, 1)
 
     def _fill(self, row: int) -> None:

@@ -43,6 +43,8 @@ WORKSPACES = {
 _HEIGHT, _NARROW, _NARROWER, _LEAST = 56, 1280, 1160, 760
 """Height of the header, and widths: of a wide one, of a medium one, and the least."""
 _NAMES, _SHORT_NAMES, _LOGO = 232, 120, 24
+_ENGINE = 132
+"""Width of the button with the machine; of its icon, a third."""
 _FOLLOW = "Follow training"
 
 
@@ -140,6 +142,7 @@ class Header(QFrame):
                        studio.experiment.file_changed, studio.row_changed):  # fmt: skip
             signal.connect(self.refresh)
         studio.progressed.connect(self._show_progress)
+        studio.machines.changed.connect(self._fit)
         studio.seed_changed.connect(self._show_seeds)
         actions = self._actions
         for action in (actions.run, actions.sweep, actions.pause, actions.stop, actions.presentation, actions.report):
@@ -264,7 +267,9 @@ class Header(QFrame):
 
     def _fit(self) -> None:
         """Shorten what a narrow window has no room for."""
-        wide, medium = self.width() >= scaled(_NARROW), self.width() >= scaled(_NARROWER)
+        engine = scaled(_ENGINE) if self._engine.isVisibleTo(self) else 0
+        wide = self.width() - engine >= scaled(_NARROW)
+        medium = self.width() - engine // 3 >= scaled(_NARROWER)
         self._subtitle.setVisible((wide or self._workspace != "train") and bool(self._subtitle.text()))
         fix_size(self._names, width=_NAMES if medium else _SHORT_NAMES)
         self._switch.show_titles(medium)

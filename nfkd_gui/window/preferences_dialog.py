@@ -68,7 +68,7 @@ class PreferencesDialog(QDialog):
         self._buttons.rejected.connect(self.reject)
         self._engines = EnginesPage(studio, self)
         self._lay_out(page)
-        limit_size(self, least=(520, 0))
+        limit_size(self, least=(640, 0))
         self._folder.changed.connect(self._check)
         self._check()
 
