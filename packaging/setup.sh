@@ -94,6 +94,8 @@ missing_packages() {
     done
     ls /usr/share/fonts/*/* >/dev/null 2>&1 || echo fonts-dejavu-core
     if [ "$what" = dev ] && ! command -v Xvfb >/dev/null; then echo xvfb; fi
+    if [ "$what" = dev ] && ! command -v ssh >/dev/null; then echo openssh-client; fi
+    if [ "$what" = dev ] && ! PATH="$PATH:/usr/sbin" command -v sshd >/dev/null; then echo openssh-server; fi
 }
 
 install_packages() { # as root, or with sudo if it needs no password

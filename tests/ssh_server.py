@@ -36,7 +36,7 @@ UsePAM no
 PermitRootLogin yes
 PrintMotd no
 MaxStartups 100
-SetEnv {environment}
+{environment}
 """
 _CLIENT = """\
 Host {alias}
@@ -81,12 +81,12 @@ class SshServer:
 
     def start(self, *, environment: Mapping[str, str], password: bool = False) -> None:
         """Start the server with these variables in its sessions."""
-        shown = " ".join(f'"{name}={value}"' for name, value in environment.items())
+        shown = " ".join(["SetEnv", *(f'"{name}={value}"' for name, value in environment.items())])
         settings = _SERVER.format(
             address=self.address,
             port=self.port,
             folder=self.folder,
-            environment=shown,
+            environment=shown if environment else "",
             password="yes" if password else "no",
             public_key="no" if password else "yes",
         )

@@ -102,7 +102,8 @@ _CASES = (
         r"No module named '?\"?nfkd",
         "{host} has no NFKD",
         "{command} works there, but the package nfkd is not installed in it.",
-        "Install it there with `{command} -m pip install nfkd`, or give another Python as the command of this engine.",
+        "Install it there with `{command} -m pip install nfkd`, or give another Python, 3.11 or newer, as the command "
+        "of this engine.",
     ),
     _Case(
         r"SyntaxError|Requires[- ]Python|requires Python|No module named '?tomllib",
@@ -114,7 +115,7 @@ _CASES = (
         r"No module named|ImportError",
         "NFKD on {host} is incomplete",
         "A package that it needs is missing there.",
-        "Install it there again with `{command} -m pip install --upgrade nfkd`.",
+        "Install it there again with `{command} -m pip install --upgrade nfkd`; it needs Python 3.11 or newer.",
     ),
 )
 _MISSING = _Case(
