@@ -33,13 +33,14 @@ class Host:
         Numbers of parts after which the connection is cut.
     refused
         Whether the copy is refused.
-    held
-        Whether parts are never sent.
+    held, asked
+        Whether parts are never sent, and whether one was asked for then.
     """
 
     def __init__(self) -> None:
         self.cuts: list[int] = []
         self.refused = self.held = False
+        self.asked = asyncio.Event()
         self.parts = self.clients = 0
         self.listed: list[str] = []
         self.ended: list[str] = []
@@ -84,6 +85,7 @@ class HostClient(EngineClient):
     def send(self, request: Request, on_reply: Callable[[Reply], None], on_error: OnError) -> None:
         host, loop = self._host, asyncio.get_running_loop()
         if isinstance(request, copying.ReadRunFile) and host.held:
+            host.asked.set()
             return
         if host.refused and isinstance(request, copying.CopyRun):
             loop.call_soon(on_error, ErrorInfo(title="The run cannot be copied", cause="It is gone."))
@@ -121,6 +123,10 @@ class Copies:
         await asyncio.wait_for(self.ended.wait(), 20)
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -132,7 +138,7 @@ def test_runs_are_copied_completely(do: Do, qapp: object, tmp_path: Path) -> Non
         await copies.copy("/data/runs/a", "/data/runs/sub/b")
         assert copies.copied == [str(tmp_path / "runs" / "a"), str(tmp_path / "runs" / "b")]
         assert content(tmp_path / "runs" / "a") == content(tmp_path / "runs" / "b") == FILES
-        assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["a", "b"]
+        assert names(tmp_path / "runs") == ["a", "b"]
         total = sum(map(len, FILES.values()))
         assert copies.progress[-1] == (total, total)
         assert host.listed == ["/data/runs"] * 2
@@ -163,7 +169,7 @@ def test_a_refused_copy_leaves_nothing(do: Do, qapp: object, tmp_path: Path) -> 
         copies = Copies(host, tmp_path)
         await copies.copy("/data/runs/a", "/data/runs/b")
         assert [error.cause for error in copies.failed] == ["It is gone."]
-        assert list(tmp_path.iterdir()) == []
+        assert names(tmp_path) == []
         assert host.clients == 1
 
     do(scenario())
@@ -177,24 +183,24 @@ def test_a_cancelled_copy_leaves_nothing(do: Do, qapp: object, tmp_path: Path) -
         copies.copier.start(HOST, "/data/runs", ["/data/runs/a"], tmp_path)
         task = copies.copier._task
         assert task is not None
-        while not list(tmp_path.glob("*/run.h5")):
-            await asyncio.sleep(0)
+        await asyncio.wait_for(host.asked.wait(), 20)
         copies.copier.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 20)
-        assert list(tmp_path.iterdir()) == []
+        assert names(tmp_path) == []
         assert not copies.ended.is_set()
 
     do(scenario())
 
 
 def test_an_existing_run_is_kept(do: Do, qapp: object, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+
     async def scenario() -> None:
-        (tmp_path / "a").mkdir()
         copies = Copies(Host(), tmp_path)
         await copies.copy("/data/runs/a")
         assert copies.copied == [str(tmp_path / "a-2")]
-        assert list((tmp_path / "a").iterdir()) == []
+        assert names(tmp_path / "a") == []
 
     do(scenario())
 
@@ -211,8 +217,9 @@ def test_names_stay_in_the_folder(do: Do, qapp: object, tmp_path: Path, run: str
 
 
 def test_a_folder_that_cannot_be_written_is_reported(do: Do, qapp: object, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
     async def scenario() -> None:
-        (tmp_path / "file").write_text("")
         copies = Copies(Host(), tmp_path / "file")
         await copies.copy("/data/runs/a")
         assert copies.failed[0].title == "The run was not copied"
