@@ -234,7 +234,7 @@ class Connection(QObject):
         self._mailbox.ask(request, on_reply, on_error, key=key)
 
     def _send(self, request: Request, on_reply: OnReply, on_error: OnError) -> None:
-        if self._client is None or self.state.phase == "waiting":
+        if self._client is None or self.state.reconnecting:  # panels ask again once it is ready
             asyncio.get_running_loop().call_soon(on_error, self.state.error or _NOT_READY)
         else:
             self._client.send(request, on_reply, on_error)
@@ -248,12 +248,12 @@ class Connection(QObject):
 _ENDED = ErrorInfo(
     title="The engine was stopped",
     cause="You stopped it.",
-    action="Press Restart engine in the status bar to start it again.",
+    action="The button in the status bar starts it again.",
 )
 _NOT_READY = ErrorInfo(
     title="The engine is not ready",
     cause="The studio is not connected to the engine yet.",
-    action="Wait for the green dot in the status bar, or press Restart engine.",
+    action="Wait for the green dot in the status bar, or press the button there.",
 )
 
 
@@ -261,5 +261,5 @@ def _no_status(patience: float) -> ErrorInfo:
     return ErrorInfo(
         title="The engine does not answer",
         cause=f"It started, but sent no status within {patience:g} s.",
-        action="End it with `nfkd engine stop` in a terminal, then press Restart engine in the status bar.",
+        action="End it with `nfkd engine stop` in a terminal of its machine, then press the button in the status bar.",
     )

@@ -21,6 +21,7 @@ def ask_copy(window: MainWindow, rows: Sequence[RunRow]) -> None:
         return
     dialog = CopyDialog(window.studio, host, rows, window)
     dialog.open_wanted.connect(partial(_open_here, window))
+    window.closed.connect(dialog.reject)
     dialog.show()
 
 

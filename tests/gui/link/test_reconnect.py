@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PySide6.QtCore import Qt
 
 from nfkd.protocol.events import DataProgress, ErrorInfo, Event
 from nfkd.protocol.requests import Reply, Request, Status
@@ -172,7 +173,7 @@ def test_an_engine_that_was_never_reached_is_not_tried_again(do: Do, qapp: objec
     do(scenario())
 
 
-def test_requests_fail_during_the_pause(do: Do, qapp: object) -> None:
+def test_requests_fail_while_it_reconnects(do: Do, qapp: object) -> None:
     async def scenario() -> None:
         line = Line()
         watch = Watch(line, second=1000.0)
@@ -182,6 +183,11 @@ def test_requests_fail_during_the_pause(do: Do, qapp: object) -> None:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         watch.connection.ask(Status(), answer.set_result, answer.set_result)
         assert await asyncio.wait_for(answer, 20) is CUT
+        again: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        ask = lambda: watch.connection.ask(Status(), again.set_result, again.set_result)  # noqa: E731
+        watch.connection.changed.connect(ask, Qt.ConnectionType.SingleShotConnection)  # the next try begins
+        watch.connection.try_now()
+        assert await asyncio.wait_for(again, 20) is CUT
         await watch.connection.close()
 
     do(scenario())
