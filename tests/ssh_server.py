@@ -8,9 +8,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,14 +64,14 @@ class SshServer:
         Where it listens.
     program
         The ssh program with the client's settings, for ``NFKD_SSH``.
-    python
-        The command of an engine there.
+    prefix
+        What starts the server elsewhere, such as ``ip netns exec NAME``.
     """
 
     folder: Path
     port: int
     address: str = "127.0.0.1"
-    python: str = sys.executable
+    prefix: Sequence[str] = ()
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -92,7 +91,7 @@ class SshServer:
         )
         (self.folder / "sshd_config").write_text(settings)
         with (self.folder / "sshd.log").open("ab") as log:
-            command = [str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config")]
+            command = [*self.prefix, str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config")]
             self._processes.append(subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL))
         end = time.monotonic() + 10
         while True:

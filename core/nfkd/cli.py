@@ -253,8 +253,9 @@ def _export_run(options: argparse.Namespace, run: Path, results: Path) -> int:
     """Export a run as the options say; without ``--out`` into a folder of `results` for each kind."""
     from nfkd.runs.reader import open_run
 
+    kinds = _export_kinds(options)
     record = open_run(run)
-    for kind in _export_kinds(options):
+    for kind in kinds:
         module, function = _EXPORTS[kind]
         export = getattr(import_module(module), function)
         for path in export(record, Path(options.out or results / kind)):

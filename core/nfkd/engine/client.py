@@ -15,7 +15,7 @@ from nfkd.engine.outbox import Outbox
 from nfkd.protocol.codec import PROTOCOL, from_client
 from nfkd.protocol.frames import FrameDecoder, FrameError
 from nfkd.protocol.records import ErrorInfo
-from nfkd.protocol.requests import Answer, Call, FromClient, Hello, Refusal
+from nfkd.protocol.requests import Answer, Call, FromClient, Hello, Received, Refusal
 
 if TYPE_CHECKING:
     from nfkd.engine.core import Engine
@@ -78,6 +78,9 @@ class Client:
         self._disconnect: asyncio.Future[Disconnect] = asyncio.get_running_loop().create_future()
         self._unsubscribe: Callable[[], None] = lambda: None
         self.greeted = False
+        self._sent, self._received = 0, -1
+        self._window = asyncio.Event()
+        self._window.set()
 
     async def serve(self, engine: asyncio.Future[Engine]) -> None:
         """Serve until the client leaves, breaks the protocol or exceeds a limit."""
@@ -132,6 +135,9 @@ class Client:
                 self._greet(message)
             case Call() if not self.greeted:
                 self.disconnect(_refused("the first frame was not a greeting", "Update the client."))
+            case Received():
+                self._received = max(self._received, message.total)
+                self._open_window()
             case Call():
                 await self._slots.acquire()  # no more is read from a client that reads no answers
                 task = asyncio.create_task(self._serve_call(message))
@@ -174,10 +180,20 @@ class Client:
 
     async def _send(self) -> None:
         while True:
+            await self._window.wait()
             queued = await self._outbox.pop()
             self._writer.write(queued.frame)
+            self._sent += len(queued.frame)
+            self._open_window()
             await self._drain()
             queued.on_sent()
+
+    def _open_window(self) -> None:
+        """Let more be sent, unless the client says that much of it has not arrived."""
+        if self._received < 0 or self._sent - self._received <= self._limits.window_bytes:
+            self._window.set()
+        else:
+            self._window.clear()
 
     async def _drain(self) -> None:
         """Wait until the client has read nearly everything; disconnect it if it reads nothing for a long time."""
@@ -197,6 +213,7 @@ class Client:
         if reason.unread:
             self._log(f"a client was disconnected: {reason.cause}")
             self._outbox.clear()
+        self._window.set()
         self._outbox.put(Refusal(id=0, error=ErrorInfo(reason.title, reason.cause, reason.action)))
         sent = asyncio.create_task(self._outbox.wait_until_empty())
         with contextlib.suppress(TimeoutError, ConnectionError):

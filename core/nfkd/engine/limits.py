@@ -25,6 +25,8 @@ class Limits:
         Number and size of one client's queued events; beyond it they are dropped and the client gets `Gap`.
     reply_bytes
         Size of one client's queued replies; beyond it the client is disconnected.
+    window_bytes
+        Bytes that are sent ahead to a client that says what it has received; see `Received`.
     unread_seconds
         Time without reading anything after which a client is disconnected.
     disconnect_seconds
@@ -57,6 +59,7 @@ class Limits:
     events: int = 2000
     event_bytes: int = 64 * _MIB
     reply_bytes: int = 512 * _MIB
+    window_bytes: int = 128 * _KIB
     unread_seconds: float = 300.0
     disconnect_seconds: float = 2.0
     probe_seconds: float = 20.0

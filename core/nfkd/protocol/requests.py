@@ -369,5 +369,15 @@ class Notice(Message, frozen=True):
     event: Event
 
 
-FromClient = Hello | Call
+class Received(Message, frozen=True):
+    """Bytes of the engine's stream that a client has received so far, for a client on a slow line.
+
+    After the first one, the engine sends no more than `Limits.window_bytes` ahead. Pictures that wait meanwhile are
+    replaced by newer ones, instead of growing old in the buffers of ssh.
+    """
+
+    total: int
+
+
+FromClient = Hello | Call | Received
 FromEngine = Hello | Answer | Refusal | Notice

@@ -18,10 +18,11 @@ from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
 from nfkd.protocol.events import Event
 from nfkd.protocol.frames import FrameDecoder, FrameError
 from nfkd.protocol.records import ErrorInfo
-from nfkd.protocol.requests import Answer, Call, FromEngine, Hello, Notice, Refusal, Reply, Request
+from nfkd.protocol.requests import Answer, Call, FromClient, FromEngine, Hello, Notice, Refusal, Reply, Request
 from nfkd.remote.errors import RemoteError, RequestRefusedError
 from nfkd.remote.failures import SshFailure, explain_failure, explain_silence, explain_start, explain_version
 from nfkd.remote.hosts import EngineHost
+from nfkd.remote.received import ReceivedBytes
 from nfkd.remote.ssh import PREAMBLE, ssh_command
 
 _READ_SIZE = 1 << 18
@@ -41,6 +42,11 @@ class EngineConnection:
         The command whose standard streams lead to it; by default that of `ssh_command`.
     patience
         Seconds to wait for its greeting.
+
+    Attributes
+    ----------
+    received
+        Counts what has arrived.
 
     Raises
     ------
@@ -67,7 +73,8 @@ class EngineConnection:
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._greeted = False
         self._last_id = 0
-        self.received_bytes = 0
+        self._writing = threading.Lock()
+        self.received = ReceivedBytes()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read, self._read_stderr)]
         for thread in self._threads:
             thread.start()
@@ -174,9 +181,10 @@ class EngineConnection:
         stream = self._process.stdout
         try:
             while stream is not None and (data := _read_some(stream)):
-                self.received_bytes += len(data)
                 for body in self._decoder.feed(data):
                     self._received.put(from_engine(body))
+                if message := self.received.add(len(data), len(self._decoder.skipped)):
+                    self._write(message)
         except FrameError as error:
             self._received.put(error)
         except (OSError, ValueError):  # ValueError: closed
@@ -190,9 +198,9 @@ class EngineConnection:
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
-    def _write(self, message: Hello | Call) -> None:
+    def _write(self, message: FromClient) -> None:
         stream = self._process.stdin
-        with suppress(OSError, ValueError):  # the reader notices the end and knows the reason
+        with self._writing, suppress(OSError, ValueError):  # the reader notices the end and knows the reason
             if stream is not None:
                 stream.write(to_wire(message))
                 stream.flush()
