@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssh_serv
     with ssh_server.ssh_server(tmp_path / "ssh") as server:
         monkeypatch.setenv("NFKD_SSH", server.program)
         server.start(environment=ssh_server.session_environment(engine, tmp_path))
-        write_engines([EngineHost("lab", ssh_server.ALIAS, server.python, str(tmp_path / "lab-runs"))])
+        write_engines([EngineHost("lab", ssh_server.ALIAS, sys.executable, str(tmp_path / "lab-runs"))])
         yield server
     process = engine / "engine.pid"
     if process.is_file() and psutil.pid_exists(int(process.read_text())):
