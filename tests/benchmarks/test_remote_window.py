@@ -29,22 +29,24 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(not AVAILABLE, reason="openssh-server and openssh-client are not installed"),
 ]
-MORE = {"training": {"teacher_steps": 200, "student_steps": 100_000}, "monitor": {"pictures_every": 10}}
-"""Settings with which the student's stage begins soon and lasts, and pictures are frequent."""
+TRAINING = {"teacher_steps": 100, "student_steps": 100_000}
+"""Settings with which the student's stage begins soon and lasts."""
+MONITORS = {"few": {"pictures_every": 50}, "many": {"pictures_every": 1, "sample_count": 256}}
 
 
+@pytest.mark.parametrize("pictures", MONITORS)
 def test_the_window_on_a_slow_line(
-    loop: QEventLoop, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loop: QEventLoop, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: str
 ) -> None:
     monkeypatch.setenv("NFKD_ENGINES", str(tmp_path / "engines.toml"))
     with slow_server(tmp_path, monkeypatch):
         write_engines([EngineHost("lab", ALIAS, sys.executable, str(tmp_path / "lab-runs"))])
         window = make_window(qapp, "digits", str(tmp_path / "runs"))
         window.resize(1440, 900)
-        loop.run_until_complete(watch(window))
+        loop.run_until_complete(watch(window, pictures))
 
 
-async def watch(window: MainWindow) -> None:
+async def watch(window: MainWindow, pictures: str) -> None:
     studio = window.studio
     window.show()
     freeze_existing_objects()
@@ -52,13 +54,14 @@ async def watch(window: MainWindow) -> None:
     began = time.perf_counter()
     studio.start()
     await until(studio.engine_changed, lambda: studio.ready)
-    print(f"\nconnected after {time.perf_counter() - began:.1f} s, with the start of the engine")
+    print(f"\n{pictures} pictures: connected after {time.perf_counter() - began:.1f} s, with the start of the engine")
     document: Any = dict(studio.experiment.document)
-    studio.experiment.replace(document | {name: document.get(name, {}) | values for name, values in MORE.items()})
+    more = {"training": TRAINING, "monitor": MONITORS[pictures]}
+    studio.experiment.replace(document | {name: document.get(name, {}) | values for name, values in more.items()})
     await until(studio.experiment.checked, lambda: studio.experiment.may_run)
     studio.run_experiment()
     await until(studio.event_applied, lambda: studio.view is not None and studio.view.current == (1, "student"))
-    await measure_heartbeat(window)
+    await measure_heartbeat(window, MONITORS[pictures]["pictures_every"])
     await measure_opening(window)
     over = asyncio.Event()
     engine = psutil.Process(studio.engine.status.pid) if studio.engine.status is not None else None
@@ -72,7 +75,7 @@ async def watch(window: MainWindow) -> None:
         engine.wait(60)
 
 
-async def measure_heartbeat(window: MainWindow) -> None:
+async def measure_heartbeat(window: MainWindow, every: int) -> None:
     studio = window.studio
     window.open_workspace("train")
     window.train.tile_all()
@@ -96,7 +99,7 @@ async def measure_heartbeat(window: MainWindow) -> None:
     gaps = await Heartbeat().measure(seconds)
     studio.event_applied.disconnect(count)
     studio.line_speed.changed.disconnect(note)
-    drawn = (steps[-1] - steps[0]) // 10 if len(steps) > 1 else 0
+    drawn = (steps[-1] - steps[0]) // every if len(steps) > 1 else 0
     print(f"heartbeat over {seconds:.0f} s: p99 {np.percentile(gaps, 99):.1f} ms, longest {gaps.max():.1f} ms")
     print(f"{pictures} of about {drawn + 1} pictures of samples arrived; {studio.line_speed.details()}")
     print(f"longest round trip {max(trips):.1f} s; slow in {100 * slow / max(1, len(trips)):.0f} % of the looks")
