@@ -16,7 +16,8 @@ import msgspec
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.protocol import requests
 from nfkd.protocol.comparing import ReadRunValues, RunValues
-from nfkd.remote.copying import copying
+from nfkd.remote.client import EngineConnection
+from nfkd.remote.copying import RunCopy, copying
 from nfkd.remote.errors import RemoteError, RequestRefusedError, describe_info
 from nfkd.remote.hosts import EngineHost, find_engine
 from nfkd.remote_run import Engine, follow_run
@@ -183,14 +184,13 @@ def _list(options: argparse.Namespace, host: EngineHost) -> int:
 
 def _show(options: argparse.Namespace, host: EngineHost) -> int:
     from nfkd.console import print_evaluation, print_summary
-    from nfkd.remote.copying import RunCopy
     from nfkd.runs.evaluation_file import EVALUATION, read_evaluations
 
     with _connected(host) as engine, tempfile.TemporaryDirectory() as folder:
         run = _find_run(engine, options.run).run
         snapshot = _ask(engine, requests.ReadFigures(run=run), requests.Snapshot)
         copy = RunCopy(run, Path(folder), names=[EVALUATION])
-        engine.persist(lambda connection: connection.perform(copy.steps()))
+        engine.persist(lambda connection: _fetch(connection, run, copy))
         evaluations = read_evaluations(Path(folder))
     print_summary(snapshot)
     for evaluation in evaluations:
@@ -227,7 +227,13 @@ def _copy_run(engine: Engine, run: str, target: Path) -> bool:
         task = bars.add_task(plain(PurePosixPath(run).name), total=None)
         engine.note = lambda text: bars.console.print(text, highlight=False, soft_wrap=True)
         with copying(run, target, lambda done, total: bars.update(task, completed=done, total=total)) as copy:
-            return engine.persist(lambda connection: connection.perform(copy.steps()))
+            return engine.persist(lambda connection: _fetch(connection, run, copy))
+
+
+def _fetch(connection: EngineConnection, run: str, copy: RunCopy) -> bool:
+    """Copy the files of a run. Its folder is listed each time: after a cut it may be another engine."""
+    connection.request(requests.ListRuns(folder=str(PurePosixPath(run).parent)))
+    return connection.perform(copy.steps())
 
 
 def _find_run(engine: Engine, text: str) -> RunRow:

@@ -71,8 +71,8 @@ def test_models_and_the_engine_client_import_without_widgets():
     run_python(IMPORT_ALL.format(packages=["nfkd_gui.model", "nfkd_gui.link"]), *NUMERICS, "PySide6.QtWidgets")
 
 
-def test_configuration_and_protocol_import_without_both():
-    run_python(IMPORT_ALL.format(packages=["nfkd.config", "nfkd.protocol"]), *QT, *NUMERICS, "nfkd_gui")
+def test_configuration_protocol_and_remote_import_without_both():
+    run_python(IMPORT_ALL.format(packages=["nfkd.config", "nfkd.protocol", "nfkd.remote"]), *QT, *NUMERICS, "nfkd_gui")
 
 
 def test_importing_nfkd_loads_no_large_package():

@@ -59,7 +59,7 @@ class Limits:
     events: int = 2000
     event_bytes: int = 64 * _MIB
     reply_bytes: int = 512 * _MIB
-    window_bytes: int = 128 * _KIB
+    window_bytes: int = 64 * _KIB
     unread_seconds: float = 300.0
     disconnect_seconds: float = 2.0
     probe_seconds: float = 20.0

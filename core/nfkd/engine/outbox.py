@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from nfkd.engine.limits import Limits
 from nfkd.protocol.codec import to_wire
-from nfkd.protocol.events import COALESCED, Event, Gap
+from nfkd.protocol.events import COALESCED, CurvePoints, Event, Gap, LogLine
 from nfkd.protocol.frames import FrameError
 from nfkd.protocol.records import ErrorInfo
 from nfkd.protocol.requests import Answer, FromEngine, Notice, Refusal
@@ -19,10 +19,11 @@ _Kind = Literal["event", "reply"]
 
 
 class QueuedFrame(NamedTuple):
-    """A frame in the queue; `on_sent` is called when it has been sent."""
+    """A frame in the queue; `number` counts its place, and `on_sent` is called when it has been sent."""
 
     kind: _Kind
     frame: bytes
+    number: int
     on_sent: Callable[[], None] = lambda: None
 
 
@@ -41,6 +42,7 @@ class Outbox:
         self._queue: OrderedDict[tuple[object, ...], QueuedFrame] = OrderedDict()
         self._bytes: dict[_Kind, int] = {"event": 0, "reply": 0}
         self._numbers = count()
+        self._ordered = -1  # number of the last event that others may not pass
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
@@ -55,14 +57,23 @@ class Outbox:
 
     def put(self, message: FromEngine, on_sent: Callable[[], None] = lambda: None) -> None:
         """Queue a message; `on_sent` is called when it has been sent."""
-        self._add((next(self._numbers),), QueuedFrame("reply", _encode(message), on_sent))
+        number = next(self._numbers)
+        self._add((number,), QueuedFrame("reply", _encode(message), number, on_sent))
+        self._ordered = number
 
     def put_event(self, event: Event) -> None:
-        """Queue an event; one that may be coalesced replaces the queued one of its kind."""
-        key: tuple[object, ...] = (next(self._numbers),)
+        """Queue an event; one that may be coalesced replaces the queued one of its kind.
+
+        It takes that one's place, or those of a client on a slow line would be replaced again and again before their
+        turn. It passes only points of curves and lines of the log.
+        """
+        number = next(self._numbers)
+        key: tuple[object, ...] = (number,)
         if isinstance(event, COALESCED):
             key = (type(event), *(getattr(event, name, "") for name in ("run", "seed", "stage", "data", "ticket")))
-        self._add(key, QueuedFrame("event", _encode(Notice(event=event))))
+        elif not isinstance(event, (CurvePoints, LogLine)):
+            self._ordered = number
+        self._add(key, QueuedFrame("event", _encode(Notice(event=event)), number))
         if len(self._queue) > self._limits.events or self._bytes["event"] > self._limits.event_bytes:
             self._drop_events()
 
@@ -74,10 +85,15 @@ class Outbox:
     def _drop_events(self) -> None:
         for key in [key for key, queued in self._queue.items() if queued.kind == "event"]:
             self._remove(key)
-        self._add((Gap,), QueuedFrame("event", _encode(Notice(event=Gap()))))
+        number = self._ordered = next(self._numbers)
+        self._add((Gap,), QueuedFrame("event", _encode(Notice(event=Gap())), number))
 
     def _add(self, key: tuple[object, ...], queued: QueuedFrame) -> None:
-        if key in self._queue:
+        before = self._queue.get(key)
+        if before is not None and before.number > self._ordered:
+            self._bytes[before.kind] -= len(before.frame)
+            queued = queued._replace(number=before.number)
+        elif before is not None:
             self._remove(key)
         self._queue[key] = queued
         self._bytes[queued.kind] += len(queued.frame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nfkd.protocol.requests import Received
 
-_EVERY = 1 << 14  # bytes
+_EVERY = 1 << 13  # bytes
 
 
 class ReceivedBytes:

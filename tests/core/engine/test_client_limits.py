@@ -8,13 +8,16 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 from nfkd.engine.client import Client
 from nfkd.engine.endpoint import ENVIRONMENT, address
 from nfkd.engine.limits import Limits
+from nfkd.engine.outbox import Outbox
 from nfkd.engine.server import Server
 from nfkd.protocol import events
 from nfkd.protocol import requests as ask
@@ -305,3 +308,69 @@ def test_clients_without_a_greeting_are_limited_and_keep_no_engine_running(direc
             peer.writer.close()
 
     asyncio.run(go())
+
+
+# --- slow lines -------------------------------------------------------------------------------------------------------
+
+
+def picture(step: int) -> events.SamplesDrawn:
+    samples = np.full((1, 100, 100), step, np.float32)  # 40 kB
+    return events.SamplesDrawn(run="run", seed=1, stage="teacher", step=step, temperature=1.0, samples=samples)
+
+
+def test_a_client_that_counts_gets_the_newest_picture_instead_of_old_ones(serve: Callable[..., None]) -> None:
+    async def scenario(host: Host) -> None:
+        counting, other = await host.connect(), await host.connect()
+        for peer, counts in ((counting, True), (other, False)):
+            if counts:
+                peer.writer.write(to_wire(ask.Received(total=0)))
+            peer.call(1)
+            await peer.answered(1)
+        for step in range(10):
+            for listener in host.listeners:
+                listener(picture(step))
+            await asyncio.sleep(0)  # the sender takes what it may
+            other.call(step)
+            found = [await other.next(), await other.next()]
+            assert any(isinstance(message, ask.Notice) for message in found)
+        first = await counting.next()
+        assert isinstance(first, ask.Notice)
+        counting.call(2)
+        counting.writer.write(to_wire(ask.Received(total=1 << 20)))
+        rest = [await counting.next(), await counting.next()]
+        steps = [message.event.step for message in rest if isinstance(message, ask.Notice)]  # type: ignore[union-attr]
+        assert steps == [9]
+
+    serve(scenario, Limits(window_bytes=1000))
+
+
+def test_each_kind_of_picture_has_its_turn_on_a_slow_line() -> None:
+    async def go() -> list[str]:
+        outbox, sent = Outbox(), []
+        where: Any = {"run": "run", "seed": 1, "stage": "teacher", "step": 1}
+        density = events.DensityDrawn(**where, extent=(0.0, 1.0, 0.0, 1.0), log_prob=np.zeros((2, 2)))
+        progress = events.Progress(**where, steps=9, steps_per_second=1.0, seconds_left=1.0, fraction=0.1)
+        for _ in range(6):  # each is drawn again before the next one is sent
+            for event in (picture(1), density, progress):
+                outbox.put_event(event)
+            (body,) = FrameDecoder().feed((await outbox.pop()).frame)
+            message = from_engine(body)
+            assert isinstance(message, ask.Notice)
+            sent.append(type(message.event).__name__)
+        return sent
+
+    kinds = ["SamplesDrawn", "DensityDrawn", "Progress"]
+    assert asyncio.run(go()) == [*kinds, *kinds]
+
+
+def test_a_picture_never_passes_the_start_of_its_stage() -> None:
+    async def go() -> list[str]:
+        outbox = Outbox()
+        started = events.StageStarted(run="run", seed=1, stage="teacher", step=0)
+        for event in (picture(1), started, picture(2)):
+            outbox.put_event(event)
+        frames = [(await outbox.pop()).frame for _ in range(2)]
+        messages = [from_engine(body) for frame in frames for body in FrameDecoder().feed(frame)]
+        return [type(message.event).__name__ for message in messages if isinstance(message, ask.Notice)]
+
+    assert asyncio.run(go()) == ["StageStarted", "SamplesDrawn"]

@@ -104,6 +104,9 @@ def body(message: Any) -> bytes:
     return found
 
 
+MODULES = (
+    comparing, copying, data_messages, events, inspection, lab, pictures, queue, records, requests, times,
+)  # fmt: skip
 REQUESTS, REPLIES, EVENTS = get_args(requests.Request), get_args(requests.Reply), get_args(events.Event)
 
 
@@ -123,9 +126,10 @@ def test_every_message_survives_a_round_trip(kind, data):
         assert same(from_engine(body(sent)), sent)
 
 
-@given(messages(requests.Hello), messages(requests.Refusal))
-def test_greetings_and_refusals_survive_a_round_trip(hello, refusal):
+@given(messages(requests.Hello), messages(requests.Refusal), messages(requests.Received))
+def test_greetings_refusals_and_counts_survive_a_round_trip(hello, refusal, received):
     assert same(from_client(body(hello)), hello)
+    assert same(from_client(body(received)), received)
     assert same(from_engine(body(hello)), hello)
     assert same(from_engine(body(refusal)), refusal)
 
@@ -134,19 +138,7 @@ def test_every_message_belongs_to_a_union():
     bases = {records.Message, records.RunMessage, records.StageMessage, events.Picture, inspection.InspectMessage}
     found = {
         value
-        for module in (
-            comparing,
-            copying,
-            events,
-            inspection,
-            lab,
-            pictures,
-            queue,
-            records,
-            requests,
-            times,
-            data_messages,
-        )
+        for module in MODULES
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, records.Message)
     }

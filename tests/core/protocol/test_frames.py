@@ -103,3 +103,26 @@ def test_an_empty_body_is_a_frame_and_no_bytes_are_none():
     decoder = FrameDecoder()
     assert list(decoder.feed(b"")) == []
     assert list(decoder.feed(encode_frame(b""))) == [b""]
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=60).filter(lambda text: b"\0" not in text), BODIES.filter(bool), st.data())
+def test_text_before_the_first_frame_is_skipped_and_kept(text, bodies, data):
+    stream = text + b"".join(map(encode_frame, bodies))
+    decoder, found = FrameDecoder(preamble=64), []
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        found += decoder.feed(stream[:size])
+        stream = stream[size:]
+    assert found == bodies
+    assert decoder.skipped == text
+    with pytest.raises(FrameError):
+        list(decoder.feed(b"later text"))
+
+
+def test_too_much_text_before_the_first_frame_is_refused():
+    decoder = FrameDecoder(preamble=64)
+    assert list(decoder.feed(b"x" * 64)) == []
+    with pytest.raises(FrameError, match="not a frame"):
+        list(decoder.feed(b"x"))
+    assert decoder.skipped == b"x" * 64
