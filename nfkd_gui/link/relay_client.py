@@ -11,7 +11,7 @@ from nfkd import __version__
 from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.frames import FrameDecoder, FrameError
-from nfkd.protocol.requests import Answer, Call, FromEngine, Hello, Notice, Refusal, Request
+from nfkd.protocol.requests import Answer, Call, FromClient, FromEngine, Hello, Notice, Refusal, Request
 from nfkd_gui.link.engine_client import (
     EngineClient,
     EngineError,
@@ -151,7 +151,7 @@ class RelayClient(EngineClient):
             else:
                 return
 
-    def _write(self, message: Hello | Call) -> None:
+    def _write(self, message: FromClient) -> None:
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(to_wire(message))
 
@@ -168,9 +168,9 @@ class RelayClient(EngineClient):
         cause = ""
         try:
             while process.stdout is not None and (data := await process.stdout.read(_READ_SIZE)):
-                self.received += len(data)
                 for body in self._decoder.feed(data):
                     self._receive(from_engine(body))
+                self._count(len(data))
                 await asyncio.sleep(0)  # a read of buffered data does not yield, and would block the window
         except FrameError as error:
             cause = str(error)
@@ -195,6 +195,10 @@ class RelayClient(EngineClient):
         calls, self._calls = self._calls, {}
         for _on_reply, on_error in calls.values():
             call_back(on_error, self._lost)
+
+    def _count(self, size: int) -> None:
+        """Count bytes of the engine's stream that were read."""
+        self.received += size
 
     def _receive(self, message: FromEngine) -> None:
         match message:

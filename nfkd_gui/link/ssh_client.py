@@ -8,6 +8,7 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Hello
 from nfkd.remote.failures import SshFailure, explain_failure, explain_silence, explain_start, explain_version
 from nfkd.remote.hosts import EngineHost
+from nfkd.remote.received import ReceivedBytes
 from nfkd.remote.ssh import PREAMBLE, ssh_command
 from nfkd_gui.link.engine_client import OnEvent, OnLost
 from nfkd_gui.link.relay_client import RelayClient
@@ -32,6 +33,13 @@ class SshClient(RelayClient):
         super().__init__(on_event, on_lost, ssh_command(host), patience)
         self._host = host
         self._version: SshFailure | None = None
+        self._bytes = ReceivedBytes()
+
+    def _count(self, size: int) -> None:
+        message = self._bytes.add(size, len(self._decoder.skipped))
+        self.received = self._bytes.total
+        if message is not None:
+            self._write(message)
 
     def _take(self, failure: SshFailure) -> ErrorInfo:
         """Note whether another try makes sense, and return the message."""
