@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from nfkd.protocol.events import LogLine
 from nfkd.protocol.requests import EngineStatus, Status
 from nfkd.remote.hosts import EngineHost
 from nfkd_gui.link.engine_client import EngineError
 from nfkd_gui.link.ssh_client import SshClient
 from tests.gui import scripted_engine
+from tests.gui.link import counting_engine
 from tests.gui.link.recorder import Recorder
 
 HOST = EngineHost("gpu", "user@gpu.example")
@@ -122,6 +124,20 @@ def test_a_cut_connection_may_be_restored(client: Any, do: Do) -> None:
         assert not ssh.connected
         with pytest.raises(EngineError):
             await asyncio.wait_for(ssh.request(Status()), 20)
+        await ssh.close()
+
+    do(scenario())
+
+
+def test_the_engine_learns_what_has_arrived(client: Any, do: Do) -> None:
+    async def scenario() -> None:
+        ssh, recorder = client(sys.executable, counting_engine.__file__)
+        await ssh.start()
+        await recorder.until(lambda: len(recorder.events) == 2)
+        report = recorder.events[1]
+        assert isinstance(report, LogLine)
+        told, sent = (int(part) for part in report.text.split(" of "))
+        assert len(counting_engine.TEXT) < told <= sent, "the text of the shell before it does not count"
         await ssh.close()
 
     do(scenario())
