@@ -52,7 +52,9 @@ class LineSpeed(QObject):
         self._sent: float | None = None
         self._answered = -_PAUSE
         self._received: deque[tuple[float, int]] = deque(maxlen=_WINDOW + 1)
-        self.slow, self.round_trip, self.best, self.rate = False, None, None, 0.0
+        self.slow, self.rate = False, 0.0
+        self.round_trip: float | None = None
+        self.best: float | None = None
 
     def _follow(self) -> None:
         ready = self._connection.state.phase == "ready" and self._connection.remote
