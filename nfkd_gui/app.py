@@ -149,6 +149,8 @@ def make_window(app: QApplication, target: str = "", runs: str = "") -> MainWind
     state = ""
     if target and is_lab_state(path):
         state, target, workspace = target, "", "learn"
+    if runs or (target and is_folder(path)):
+        studio.machines.choose("", remember=False)
     if target and is_folder(path) and target not in preset_names():
         studio.open_run(str(path.resolve()))
         target, workspace = "", "train"

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QToolButton, QWidget
 
 from nfkd.files import is_folder, is_regular
 from nfkd_gui.forms.fields import PathKind
 from nfkd_gui.theme import fix_size, repolish, set_space
-from nfkd_gui.widgets.file_target import FileTarget
+from nfkd_gui.widgets.file_target import FileTarget, machine_of
 from nfkd_gui.widgets.number_box import HEIGHT
 
 _TIPS: dict[PathKind, str] = {
@@ -24,6 +24,8 @@ _TIPS: dict[PathKind, str] = {
 
 class PathBox(QWidget, FileTarget):
     """A line for the path, and a Browse button. A file that is dropped on it replaces the whole path.
+
+    While the engine is on another machine (`machine_of`), a path can only be typed.
 
     Parameters
     ----------
@@ -42,7 +44,8 @@ class PathBox(QWidget, FileTarget):
 
     def __init__(self, kind: PathKind, *, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.kind, self._title = kind, title
+        self.kind: PathKind = kind
+        self._title = title
         self.start_folder: Callable[[], str] = lambda: str(Path.home())
         self.line = QLineEdit(self)
         self.line.setAcceptDrops(False)  # a line edit would insert the file's address at the pointer
@@ -64,6 +67,16 @@ class PathBox(QWidget, FileTarget):
         layout.addWidget(self.line, 1)
         layout.addWidget(self.browse)
 
+    def show_machine(self) -> None:
+        """Show whether the path refers to another machine."""
+        machine = machine_of(self)
+        self.line.setPlaceholderText(f"Path on {machine}" if machine else "")
+        self.browse.setVisible(not machine)  # a dialog cannot show files there
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.show_machine()
+
     def _make_choices(self) -> QMenu:
         menu = QMenu(self)  # not set as the button's menu: Qt would draw a second arrow over the text
         menu.setAccessibleName(f"Browse for {self._title}")
@@ -81,7 +94,7 @@ class PathBox(QWidget, FileTarget):
 
     def takes(self, paths: Sequence[str]) -> bool:
         """Return whether dragged files, given by their paths, are one that fits this field."""
-        if len(paths) != 1 or not paths[0]:
+        if len(paths) != 1 or not paths[0] or machine_of(self):
             return False
         path = Path(paths[0])
         return {"file": is_regular(path), "folder": is_folder(path)}.get(self.kind, path.exists())

@@ -39,6 +39,14 @@ class EngineClient(ABC):
 
     outlives_window: ClassVar[bool]
     """Whether an active run continues after `close`."""
+    remote: ClassVar[bool] = False
+    """Whether the engine is on another machine."""
+    reconnects = False
+    """Whether a lost connection is worth another try without the user: the engine may still train behind it."""
+    connected = True
+    """Whether the connection has not ended: an error of a request is then a refusal."""
+    received = 0
+    """Bytes received so far; 0 where nothing is sent over a line."""
 
     def __init__(self, on_event: OnEvent, on_lost: OnLost) -> None:
         self._on_event = on_event

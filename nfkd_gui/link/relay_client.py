@@ -11,7 +11,7 @@ from nfkd import __version__
 from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.frames import FrameDecoder, FrameError
-from nfkd.protocol.requests import Answer, Call, FromEngine, Hello, Notice, Refusal, Request
+from nfkd.protocol.requests import Answer, Call, FromClient, FromEngine, Hello, Notice, Refusal, Request
 from nfkd_gui.link.engine_client import (
     EngineClient,
     EngineError,
@@ -42,6 +42,8 @@ class RelayClient(EngineClient):
     """
 
     outlives_window = True
+    preamble = 0
+    """Bytes before the greeting that are skipped."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class RelayClient(EngineClient):
         self._calls: dict[int, tuple[OnReply, OnError]] = {}
         self._last_id = 0
         self._greeted: asyncio.Future[None] | None = None
+        self._decoder = FrameDecoder(preamble=self.preamble)
         self._lost: ErrorInfo | None = None
         self._farewell = ""
         self._closing = False
@@ -75,7 +78,7 @@ class RelayClient(EngineClient):
                 start_new_session=True,
             )
         except OSError as error:
-            raise EngineError(not_started(str(error))) from error
+            raise EngineError(self._explain_start(error)) from error
         self._greeted = asyncio.get_running_loop().create_future()
         self._tasks = [
             asyncio.create_task(self._read_stderr(self._process)),
@@ -86,8 +89,36 @@ class RelayClient(EngineClient):
             await asyncio.wait_for(self._greeted, self._patience)
         except TimeoutError as error:
             await self.close()
-            cause = f"it did not answer within {self._patience:g} s"
-            raise EngineError(not_started(cause, self._stderr)) from error
+            raise EngineError(self._explain_silence()) from error
+
+    # --- why it failed --------------------------------------------------------------------------------------------
+
+    @property
+    def _has_greeted(self) -> bool:
+        return self._greeted is not None and self._greeted.done()
+
+    def _explain_start(self, error: OSError) -> ErrorInfo:
+        """Return why the relay's process could not be started."""
+        return not_started(str(error))
+
+    def _explain_silence(self) -> ErrorInfo:
+        """Return the error of an engine that sends no greeting."""
+        return not_started(f"it did not answer within {self._patience:g} s", self._stderr)
+
+    def _explain_loss(self, cause: str, code: int) -> ErrorInfo:
+        """Return why the relay ended: `cause` if that is known, else its exit code and its last line tell."""
+        last_line = self._stderr[-1] if self._stderr else f"its process ended with code {code} and no message"
+        cause = cause or last_line
+        return engine_lost(cause, self._stderr) if self._has_greeted else not_started(cause, self._stderr)
+
+    def _explain_version(self, hello: Hello) -> str:
+        """Return the message about an engine with another protocol."""
+        return (
+            f"the engine is NFKD {hello.version} and speaks protocol {hello.protocol}; "
+            f"this studio is NFKD {__version__} and speaks protocol {PROTOCOL}"
+        )
+
+    # --- messages -------------------------------------------------------------------------------------------------
 
     def send(self, request: Request, on_reply: OnReply, on_error: OnError) -> None:
         if self._lost is not None or self._process is None:
@@ -120,7 +151,7 @@ class RelayClient(EngineClient):
             else:
                 return
 
-    def _write(self, message: Hello | Call) -> None:
+    def _write(self, message: FromClient) -> None:
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(to_wire(message))
 
@@ -134,12 +165,12 @@ class RelayClient(EngineClient):
             self._stderr.append(rest.strip())
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
-        decoder = FrameDecoder()
         cause = ""
         try:
             while process.stdout is not None and (data := await process.stdout.read(_READ_SIZE)):
-                for body in decoder.feed(data):
+                for body in self._decoder.feed(data):
                     self._receive(from_engine(body))
+                self._count(len(data))
                 await asyncio.sleep(0)  # a read of buffered data does not yield, and would block the window
         except FrameError as error:
             cause = str(error)
@@ -154,16 +185,20 @@ class RelayClient(EngineClient):
         await asyncio.wait([self._tasks[0]], timeout=1.0)
         if self._closing:
             return
-        last_line = self._stderr[-1] if self._stderr else f"its process ended with code {code} and no message"
-        self._lost = engine_lost(cause or self._farewell or last_line, self._stderr)
+        self.connected = False
+        self._lost = self._explain_loss(cause or self._farewell, code)
         # Report the loss first: the studio then knows why the requests fail.
         if self._greeted is not None and not self._greeted.done():
-            self._greeted.set_exception(EngineError(not_started(self._lost.cause, self._stderr)))
+            self._greeted.set_exception(EngineError(self._lost))
         else:
             call_back(self._on_lost, self._lost)
         calls, self._calls = self._calls, {}
         for _on_reply, on_error in calls.values():
             call_back(on_error, self._lost)
+
+    def _count(self, size: int) -> None:
+        """Count bytes of the engine's stream that were read."""
+        self.received += size
 
     def _receive(self, message: FromEngine) -> None:
         match message:
@@ -184,10 +219,7 @@ class RelayClient(EngineClient):
 
     def _receive_greeting(self, hello: Hello) -> None:
         if hello.protocol != PROTOCOL:
-            cause = (
-                f"the engine is NFKD {hello.version} and speaks protocol {hello.protocol}; "
-                f"this studio is NFKD {__version__} and speaks protocol {PROTOCOL}"
-            )
+            cause = self._explain_version(hello)
             raise FrameError(cause)
         if self._greeted is not None and not self._greeted.done():
             self._greeted.set_result(None)

@@ -54,12 +54,15 @@ class Drop:
         The file or folder; of a run, its folder.
     table
         For a data set: its ``[data]`` table. For weights: the flow that they belong to.
+    help
+        What can be done instead, where nothing will happen.
     """
 
     kind: DropKind
     text: str
     path: str = ""
     table: dict[str, Any] = field(default_factory=dict)
+    help: str = USABLE
 
 
 def drop_of(paths: Sequence[str]) -> Drop:
@@ -79,6 +82,16 @@ def drop_of(paths: Sequence[str]) -> Drop:
     if is_regular(path) and suffix == ".safetensors":
         return _weights(path, name)
     return _data(path, name)
+
+
+def away_from(drop: Drop, machine: str, how: str) -> Drop:
+    """Return what a drop does while the engine, which reads all but experiments, is on another machine.
+
+    `how` says how its files get there.
+    """
+    if drop.kind in {"experiment", "nothing"}:
+        return drop
+    return Drop("nothing", f"{plain(machine, _LONGEST)} cannot see files of this machine", drop.path, help=how)
 
 
 def _run_of(path: Path) -> Path | None:

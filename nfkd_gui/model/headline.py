@@ -57,8 +57,11 @@ class Headline:
     help: str = ""
 
 
-def headline_of(row: RunRow, view: RunView | None, progress: Progress | None, *, lost: bool = False) -> Headline:
-    """Return the headline of a run; `view` and `progress` are None where they are not known."""
+def headline_of(row: RunRow, view: RunView | None, progress: Progress | None, *, lost: str = "") -> Headline:
+    """Return the headline of a run; `view` and `progress` are None where they are not known.
+
+    `lost` says why nothing is heard of a run in training; empty while the engine is connected.
+    """
     chip, tone, help_ = _result(row, view.verdict if view is not None else None)
     if row.state in LIVE:
         stage, left = _training(row, progress, lost=lost)
@@ -70,9 +73,9 @@ def headline_of(row: RunRow, view: RunView | None, progress: Progress | None, *,
     return Headline(f"{state} · {stopped}" if stopped else state, took, chip, tone, help_)
 
 
-def _training(row: RunRow, progress: Progress | None, *, lost: bool) -> tuple[str, str]:
+def _training(row: RunRow, progress: Progress | None, *, lost: str) -> tuple[str, str]:
     if lost:
-        return "The engine is lost", ""
+        return lost, ""
     if row.state == "queued" or progress is None:
         return ("Queued", "") if row.state == "queued" else ("Starting …", "")
     stage = "Search for the weight decay" if progress.search else role_label(progress.stage)

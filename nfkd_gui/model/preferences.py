@@ -31,7 +31,9 @@ class Preferences:
     runs_folder
         The folder of new runs and of the table of runs.
     engine
-        One of `ENGINES`.
+        One of `ENGINES`; for the engine of this machine.
+    machine
+        The name of the machine whose engine is used; empty for this machine.
     theme
         One of `THEMES`.
     scale
@@ -56,6 +58,7 @@ class Preferences:
 
     runs_folder: str = field(default_factory=_default_runs)
     engine: str = "relay"
+    machine: str = ""
     theme: str = "system"
     scale: int = 100
     images_as_stored: bool = False
@@ -138,7 +141,7 @@ def _fits(key: str, value: Any) -> bool:
             fits = _is_progress if key == "lessons" else _is_text
             return isinstance(value, dict) and all(fits(item) for item in value.values())
         case _:
-            return _is_path(value)
+            return (key == "machine" and value == "") or _is_path(value)
 
 
 def _is_text(value: Any) -> bool:

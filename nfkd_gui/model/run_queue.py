@@ -130,7 +130,7 @@ class RunQueueModel(QObject):
 
     def run_sweep(self, text: str, cluster: RayCluster | None = None) -> None:
         """Start or queue a sweep, given as TOML; a cluster executes it at once."""
-        request = RunSweep(config=text, folder=self._studio.preferences.runs_folder, cluster=cluster)
+        request = RunSweep(config=text, folder=self._studio.machines.runs_folder, cluster=cluster)
 
         def accepted(reply: Reply) -> None:
             if isinstance(reply, SweepAccepted):

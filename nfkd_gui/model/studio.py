@@ -16,13 +16,13 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Reply, Request
 from nfkd.protocol.view import RunView
 from nfkd_gui.link.connection import ClientFactory, Connection, EngineState
-from nfkd_gui.link.engine_client import EngineClient, OnError, OnEvent, OnLost, OnReply
-from nfkd_gui.link.in_process_client import InProcessClient
-from nfkd_gui.link.relay_client import RelayClient
+from nfkd_gui.link.engine_client import OnError, OnReply
 from nfkd_gui.model.autosave import Autosave
 from nfkd_gui.model.data_adapter import DataAdapter
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
+from nfkd_gui.model.line_speed import LineSpeed
+from nfkd_gui.model.machines import Machines
 from nfkd_gui.model.preferences import Preferences, save_preferences
 from nfkd_gui.model.run_queue import RunQueueModel
 from nfkd_gui.model.run_starter import RunStarter
@@ -31,7 +31,6 @@ from nfkd_gui.model.time_estimate import TimeEstimateModel
 from nfkd_gui.model.timeline import Timeline
 
 _LOG_LINES = 5000
-_CLIENTS: dict[str, ClientFactory] = {"relay": RelayClient, "in_process": InProcessClient}
 
 
 class Studio(QObject):
@@ -42,7 +41,7 @@ class Studio(QObject):
     preferences, preferences_path
         The loaded preferences, and the file to save changes to.
     client_factory
-        Makes the connection to the engine; by default the one that `preferences` names.
+        Makes the connection to the engine; by default the one that fits the machine and the preferences.
     """
 
     engine_changed = Signal()
@@ -82,10 +81,10 @@ class Studio(QObject):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self.preferences = preferences
-        self._preferences_path = preferences_path
-        self._factory = client_factory
-        self._connection = Connection(self._make_client, self._apply, self)
+        self.preferences, self._preferences_path = preferences, preferences_path
+        self.machines = Machines(self, client_factory)
+        self.connection = Connection(self.machines.make_client, self._apply, self)
+        self.line_speed = LineSpeed(self.connection, self)
         self._follow_seed, self._opening, self._adopt = True, "", False
         self.rows: dict[str, events.RunRow] = {}
         self.unreadable: list[str] = []
@@ -106,7 +105,7 @@ class Studio(QObject):
         self._connect()
 
     def _connect(self) -> None:
-        connection = self._connection
+        connection = self.connection
         connection.changed.connect(self.engine_changed)
         connection.changed.connect(self._show_loss_in_form)
         connection.connected.connect(self._connected)
@@ -118,15 +117,12 @@ class Studio(QObject):
         self.row_changed.connect(self._note_busy)
         self.row_changed.connect(self.queue.follow_row)
 
-    def _make_client(self, on_event: OnEvent, on_lost: OnLost) -> EngineClient:
-        return (self._factory or _CLIENTS[self.preferences.engine])(on_event, on_lost)
-
     # --- the engine -------------------------------------------------------------------------------------------
 
     @property
     def engine(self) -> EngineState:
         """The state of the connection to the engine."""
-        return self._connection.state
+        return self.connection.state
 
     @property
     def ready(self) -> bool:
@@ -137,14 +133,23 @@ class Studio(QObject):
     def ends_with_connection(self) -> bool:
         """Whether closing the connection now would end a run."""
         row = self.controlled
-        return row is not None and not self._connection.outlives_window
+        return row is not None and not self.connection.outlives_window
 
     def start(self) -> None:
         """Connect to the engine, and start it if none runs; `engine_changed` reports the result.
 
         Shows the active run or, after a crash, the run that was shown before. Call it again to reconnect.
         """
-        self._connection.start()
+        self.connection.start()
+
+    def switch_engine(self) -> None:
+        """Leave the engine, whose runs continue, and connect to that of the machine in use."""
+        self.close_run()
+        for known in (self.rows, self.progress, self.unreadable):
+            known.clear()
+        self.rows_changed.emit()
+        if self.connection.started:
+            self.connection.switch()
 
     def _connected(self, status: requests.EngineStatus) -> None:
         self.list_runs()
@@ -170,15 +175,15 @@ class Studio(QObject):
         self.experiment.stop()
         self.data_preview.stop()
         self.time_estimate.stop()
-        await self._connection.close()
+        await self.connection.close()
 
     def ask(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
         """Send a request to the engine; one of the two is called later. `key` is as in `Mailbox.ask`."""
-        self._connection.ask(request, on_reply, on_error, key=key)
+        self.connection.ask(request, on_reply, on_error, key=key)
 
     def _ask_when_started(self, request: Request, on_reply: OnReply, on_error: OnError, *, key: str = "") -> None:
         """Send a request of the form; while the engine starts, drop those that `_connected` repeats."""
-        if self.engine.phase != "starting" or not isinstance(request, (requests.Describe, PreviewData, ListData)):
+        if not self.engine.connecting or not isinstance(request, (requests.Describe, PreviewData, ListData)):
             self.ask(request, on_reply, on_error, key=key)
 
     def _command(self, request: Request) -> None:
@@ -191,27 +196,25 @@ class Studio(QObject):
 
     def stop_engine(self) -> None:
         """End the engine; an active run is stopped first and keeps its checkpoint."""
-        self._connection.stop_engine()
+        self.connection.stop_engine()
 
     # --- runs -------------------------------------------------------------------------------------------------
 
     def list_runs(self) -> None:
         """Request the table of runs."""
-        request = requests.ListRuns(folder=self.preferences.runs_folder)
-        self.ask(request, self._listed, self.failed.emit, key="runs")
+        self.ask(requests.ListRuns(folder=self.machines.runs_folder), self._listed, self.failed.emit, key="runs")
 
     def _listed(self, reply: Reply) -> None:
         if isinstance(reply, requests.RunList):
             live = {run: row for run, row in self.rows.items() if is_controllable(row)}  # maybe from another folder
             self.rows = live | {row.run: row for row in reply.rows}
-            self.listed_folder = PurePath(reply.folder)
-            self.unreadable = list(reply.unreadable)
+            self.listed_folder, self.unreadable = PurePath(reply.folder), list(reply.unreadable)
             self.rows_changed.emit()
 
     def run(self, text: str) -> None:
         """Start or queue an experiment, given as TOML; its run is shown unless another run of the engine is watched."""
         self._adopt = False
-        self.ask(requests.Run(config=text, folder=self.preferences.runs_folder), self._accepted, self.failed.emit)
+        self.ask(requests.Run(config=text, folder=self.machines.runs_folder), self._accepted, self.failed.emit)
 
     def resume_from_disk(self, run: str) -> None:
         """Resume an interrupted, stopped or failed run from its checkpoint, and show it."""
@@ -235,7 +238,7 @@ class Studio(QObject):
     def open_run(self, run: str) -> None:
         """Show a run: a snapshot first, then its events. While the engine starts, this waits until it is ready."""
         self._opening = run
-        if self.engine.phase != "starting":
+        if not self.engine.connecting:
             self.ask(requests.OpenRun(run=run), self._opened, self.failed.emit, key="open")
 
     def _opened(self, reply: Reply) -> None:
@@ -336,7 +339,7 @@ class Studio(QObject):
         self.preferences_changed.emit()
         if (before.theme, before.scale) != (self.preferences.theme, self.preferences.scale):
             self.theme_changed.emit()
-        if before.runs_folder != self.preferences.runs_folder and self.ready:
+        if before.runs_folder != self.preferences.runs_folder and self.ready and self.machines.host is None:
             self.rows.clear()
             self.list_runs()
 

@@ -13,6 +13,7 @@ from nfkd.protocol.view import RunView
 from nfkd.text import plain
 from nfkd_gui.model.run_report import events_of, repeat_command, settings_of, versions_of
 from nfkd_gui.theme import role_colour, scaled, set_space, tokens
+from nfkd_gui.widgets.file_target import machine_of
 from nfkd_gui.widgets.labels import ElidedLabel, Tone, ToneLabel, TypeLabel, WrappedLabel, tip, tone_colour
 
 _DOT = 8
@@ -80,11 +81,13 @@ class RepeatPart(QWidget):
 
     def show_run(self, view: RunView) -> None:
         """Show the command of a run."""
+        machine = machine_of(self)
+        self._folder.setEnabled(not machine)
         self._run, command = view.row.run, plain(repeat_command(view))
         if command != self._command.text():
             self._command.setText(command)
             self._command.setCursorPosition(0)
-            self._folder.setToolTip(tip(self._run))
+        self._folder.setToolTip(tip(f"The folder is on {machine}: {self._run}" if machine else self._run))
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(self._command.text())

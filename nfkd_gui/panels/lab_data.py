@@ -36,7 +36,7 @@ from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.lab_dialogs import ColumnsDialog, DrawDialog
 from nfkd_gui.theme import fix_size, font, role_colour, scaled, set_space, tokens
 from nfkd_gui.widgets.caption import Caption
-from nfkd_gui.widgets.file_target import FileTarget
+from nfkd_gui.widgets.file_target import FileTarget, ask_path, machine_of
 from nfkd_gui.widgets.icons import icon
 
 OWN = "own"
@@ -209,6 +209,9 @@ class LabData(QWidget, FileTarget):
     # --- files --------------------------------------------------------------------------------------------------------
 
     def _browse(self) -> None:
+        if machine_of(self):
+            ask_path(self, "A file with two columns of numbers", self.read)
+            return
         dialog = QFileDialog(self.window(), "A file with two columns of numbers", str(Path.home()))
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
@@ -217,11 +220,11 @@ class LabData(QWidget, FileTarget):
 
     def read(self, path: str) -> None:
         """Use the points of a file; if it has more than two columns, ask for two."""
-        drop = drop_of([path])
-        if drop.table.get("kind") != "table":
+        table = {"kind": "table", "path": path} if machine_of(self) else drop_of([path]).table
+        if table.get("kind") != "table":
             self.failed.emit("Not a table: choose a CSV file with two columns of numbers.")
             return
-        self._read(drop.table)
+        self._read(table)
 
     def _read(self, table: dict[str, Any]) -> None:
         try:
@@ -265,7 +268,7 @@ class LabData(QWidget, FileTarget):
     # --- files that are dropped ---------------------------------------------------------------------------------------
 
     def takes(self, paths: Sequence[str]) -> bool:
-        return len(paths) == 1 and drop_of(paths).table.get("kind") == "table"
+        return len(paths) == 1 and not machine_of(self) and drop_of(paths).table.get("kind") == "table"
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if self.takes([url.toLocalFile() for url in event.mimeData().urls()]):

@@ -19,7 +19,7 @@ from nfkd.protocol.inspection import Origin
 from nfkd_gui.plotting.mosaic import Mosaic
 from nfkd_gui.plotting.plots import Plot
 from nfkd_gui.theme import fix_size, role_colour, set_space, tokens
-from nfkd_gui.widgets.file_target import FileTarget
+from nfkd_gui.widgets.file_target import FileTarget, ask_path, machine_of
 from nfkd_gui.widgets.labels import PlainLabel
 from nfkd_gui.widgets.number_field import NumberField
 
@@ -108,6 +108,10 @@ class PathEnd(QWidget, FileTarget):
             self._show_kind(self.kind.itemData(row))
             self.changed.emit()
             return
+        if machine_of(self):
+            self.kind.setCurrentIndex(self._before)
+            ask_path(self, "Image or table", self._take)
+            return
         path, _ = QFileDialog.getOpenFileName(self, "Choose an image or a table")
         if path:
             self._take(path)
@@ -121,7 +125,7 @@ class PathEnd(QWidget, FileTarget):
         self.choose(Origin(kind="file", path=path))
 
     def takes(self, paths: Sequence[str]) -> bool:
-        return len(paths) == 1 and bool(paths[0]) and is_regular(Path(paths[0]))
+        return len(paths) == 1 and bool(paths[0]) and not machine_of(self) and is_regular(Path(paths[0]))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if self.takes([url.toLocalFile() for url in event.mimeData().urls()]):

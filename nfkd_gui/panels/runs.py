@@ -29,8 +29,9 @@ from nfkd_gui.widgets.status_note import StatusNote
 _Action = tuple[str, str, str, Sequence[QKeySequence | QKeySequence.StandardKey | Qt.Key], Callable[[], None]]
 """Name, text, tooltip, shortcuts and function."""
 _BUTTONS = ("tag", "note", "move")
-_MENU = ("open", "continue", "continue_sweep", "duplicate", "teach", "teacher_run", "evaluate", "",
+_MENU = ("open", "continue", "continue_sweep", "duplicate", "teach", "teacher_run", "evaluate", "copy_here", "",
          "rename", "tag", "note", "move", "delete", "", "trash")  # fmt: skip
+COPY_HELP = "Copy the files of the selected runs from the engine's machine."
 PICTURES, HIDE_EQUAL = "pictures", "hide_equal"
 """Options of the table in the preferences."""
 
@@ -109,6 +110,7 @@ class RunsPanel(QWidget, Exportable):
             ("teach", "Use as teacher", "Use this run's teacher, architecture and weights, in the form's experiment.",
              [], do.reuse_teacher),
             ("teacher_run", "Go to teacher's run", "Select the run whose teacher this one uses.", [], self._go_up),
+            ("copy_here", "Copy to this machine …", COPY_HELP, [], do.copy_here),
             ("rename", "Rename …", "Rename the run and its folder.", [Qt.Key.Key_F2], do.rename),
             ("tag", "Tag …", "Add and remove tags of the selected runs.", [], do.tag),
             ("note", "Note …", "Write a note for the selected runs.", [], do.write_note),
@@ -340,7 +342,7 @@ class RunsPanel(QWidget, Exportable):
         ready = self._studio.ready and bool(rows)
         one = ready and first is not None
         for name, action in self._actions.items():
-            action.setEnabled(ready if name in {*_BUTTONS, "delete", "open", "evaluate"} else one)
+            action.setEnabled(ready if name in {*_BUTTONS, "delete", "open", "evaluate", "copy_here"} else one)
         if first is not None:
             self._actions["continue"].setEnabled(one and first.state in RESUMABLE)
             folder = self.actions_.sweep_folder
@@ -349,6 +351,9 @@ class RunsPanel(QWidget, Exportable):
             )
             self._actions["rename"].setEnabled(one and first.state not in LIVE)
             self._actions["teacher_run"].setEnabled(one and self.compare.teacher_run(first.run) is not None)
+        here = self._studio.machines.host is None
+        self._actions["copy_here"].setEnabled(ready and not here)
+        self._actions["copy_here"].setToolTip("These runs are on this machine." if here else COPY_HELP)
         self._actions["trash"].setEnabled(self._studio.ready)
         self._actions["undo"].setEnabled(self._studio.ready and bool(self.actions_.trashed))
         self._count()

@@ -48,6 +48,8 @@ class RunActions(QObject):
 
     message = Signal(str)
     opened = Signal()
+    copy_wanted = Signal(object)
+    """The rows of runs to copy to this machine."""
     trash_changed = Signal()
     reported = Signal(str)
     """The path of a report."""
@@ -110,6 +112,11 @@ class RunActions(QObject):
         rows = {row.run: row for row in self._selected()}
         if rows:
             EvaluateDialog(self._studio, rows, self._window).open()
+
+    def copy_here(self) -> None:
+        """Let the user copy the selected runs from the engine's machine to this one."""
+        if self._selected():
+            self.copy_wanted.emit(self._selected())
 
     def _with_snapshot(self, use: Callable[[Snapshot], None]) -> None:
         def opened(reply: Reply) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.widgets.combo import FittingComboBox
+from nfkd_gui.widgets.file_target import ask_path, machine_of
 from nfkd_gui.widgets.labels import tip
 
 _NONE, _FILE, _FOLDER = "", "file", "folder"
@@ -84,7 +86,9 @@ class SecondData(FittingComboBox):
     def _choose(self, row: int) -> None:
         data = self.itemData(row)
         path = ""
-        if data == _FILE:
+        if data in (_FILE, _FOLDER) and machine_of(self):
+            ask_path(self, "Second data set", partial(self.take, folder=data == _FOLDER))
+        elif data == _FILE:
             path, _ = QFileDialog.getOpenFileName(self, "Choose a second data set")
         elif data == _FOLDER:
             path = QFileDialog.getExistingDirectory(self, "Choose a folder of images")
@@ -95,10 +99,10 @@ class SecondData(FittingComboBox):
             self.take(path)
         self.setCurrentIndex(max(0, self.findData(self._chosen)))
 
-    def take(self, path: str) -> None:
-        """Use a file or a folder."""
+    def take(self, path: str, *, folder: bool = False) -> None:
+        """Use a file or a folder; `folder` says so where this machine cannot see it."""
         value: str | dict[str, Any] = path
-        if len(self._shape) == 3 and Path(path).is_dir():
+        if len(self._shape) == 3 and (folder or Path(path).is_dir()):
             channels, height, _ = self._shape
             value = {"kind": "image_folder", "path": path, "size": height, "colour": channels == 3}
         try:

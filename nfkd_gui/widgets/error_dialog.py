@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QGuiApplication
@@ -35,18 +35,19 @@ class ErrorDialog(QDialog):
     ----------
     error
         The error.
-    remedy
-        Text and function of a button that repairs it, such as one that restarts the engine.
+    remedies
+        Text and function of each button that repairs it, such as one that restarts the engine; the first is the
+        default.
     """
 
     def __init__(
-        self, error: ErrorInfo, remedy: tuple[str, Callable[[], None]] | None = None, parent: QWidget | None = None
+        self, error: ErrorInfo, remedies: Sequence[tuple[str, Callable[[], None]]] = (), parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(plain(error.title, _TITLE))
         self.setObjectName("error")
-        self.has_remedy = remedy is not None
+        self.has_remedy = bool(remedies)
         self._details = QPlainTextEdit(plain_lines(error.traceback), self)
         self._details.setReadOnly(True)
         set_type(self._details, "code")
@@ -57,7 +58,7 @@ class ErrorDialog(QDialog):
         set_space(layout, 16, 16)
         layout.addLayout(self._head(error))
         layout.addWidget(self._details, 1)
-        layout.addWidget(self._buttons(error, remedy))
+        layout.addWidget(self._buttons(error, remedies))
         limit_size(self, least=(_WIDTH, 0))
 
     def _head(self, error: ErrorInfo) -> QHBoxLayout:
@@ -83,20 +84,20 @@ class ErrorDialog(QDialog):
         line.addLayout(texts, 1)
         return line
 
-    def _buttons(self, error: ErrorInfo, remedy: tuple[str, Callable[[], None]] | None) -> QDialogButtonBox:
+    def _buttons(self, error: ErrorInfo, remedies: Sequence[tuple[str, Callable[[], None]]]) -> QDialogButtonBox:
         box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
         box.rejected.connect(self.reject)
         close = box.button(QDialogButtonBox.StandardButton.Close)
-        close.setDefault(remedy is None)
+        close.setDefault(not remedies)
         close.setFocus()  # else Return would press the first button
-        if remedy is not None:
-            text, act = remedy
+        for number, (text, act) in enumerate(remedies):
             button = box.addButton(text, QDialogButtonBox.ButtonRole.AcceptRole)
-            button.setObjectName("error.remedy")
-            button.setDefault(True)
-            button.setFocus()
+            button.setObjectName("error.other" if number else "error.remedy")
+            if not number:
+                button.setDefault(True)
+                button.setFocus()
             button.clicked.connect(act)
-            box.accepted.connect(self.accept)
+        box.accepted.connect(self.accept)
         if error.traceback:
             self._add_details(box, error)
         without_icons(box)

@@ -71,6 +71,8 @@ _NAMES = {
     "right": "mdi6.check",
     "hint": "mdi6.lightbulb-outline",
     "forward": "mdi6.chevron-right",
+    "machine": "mdi6.server-network",
+    "offline": "mdi6.server-network-off",
 }
 
 

@@ -146,7 +146,7 @@ class PanelMenu(QMenu):
         self.saved.emit(path)
 
     def _fail(self, error: ErrorInfo) -> None:
-        ErrorDialog(error, None, _main_window(self)).open()
+        ErrorDialog(error, (), _main_window(self)).open()
         self.failed.emit(error)
 
     def _say(self, text: str) -> None:

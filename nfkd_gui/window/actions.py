@@ -7,11 +7,16 @@ from collections.abc import Callable, Sequence
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 
+from nfkd.text import plain
 from nfkd_gui.model.run_states import LIVE
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.icons import icon
+from nfkd_gui.widgets.labels import tip
 
 Shortcut = str | QKeySequence.StandardKey
+_REPORT = "Write a report of the runs that are compared or selected."
+_COPY = "Copy the files of the shown run from the engine's machine."
+_FOLDER = "Show the folder in the file manager."
 _SCALE_STEP, _SMALLEST, _LARGEST = 25, 75, 200
 """Sizes of the interface, in per cent."""
 
@@ -31,6 +36,7 @@ class Actions(QObject):
         self.save_as = make("save_as", "Save experiment &as …", "Write the experiment to another file.", "Ctrl+Shift+S")
         self.quit = make("quit", "&Quit", "Close the window; a run continues in its engine.", "Ctrl+Q")
         self.preferences = make("preferences", "&Preferences …", "Runs folder, engine and theme.", "Ctrl+,")
+        self._reported = 0
         self._make_run_actions()
         self.palette = make("palette", "&Command palette …", "Find any command, field, run or data set.", "Ctrl+K")
         self.start = make("start", "&Start page", "Presets, recent work and own data.", "Ctrl+H")
@@ -45,12 +51,13 @@ class Actions(QObject):
         self.lab_paste = make("lab_paste", "Open copied &text", "Show the state of the lab that was copied as text.")
         self.lab_design = make("lab_design", "Open in &Design", "Make an experiment of the lab.")
         self.lab_show = make("lab_show", "Show e&xperiment in the lab", "Train the experiment of Design in the lab.")
-        self.report = make("report", "Report on &runs …", "Write a report of the runs that are compared or selected.")
+        self.report = make("report", "Report on &runs …", _REPORT)
+        self.copy_run = make("copy_run", "Copy run to t&his machine …", _COPY)
         self.larger = make("larger", "&Larger", "Enlarge the interface.", keys.ZoomIn)
         self.smaller = make("smaller", "&Smaller", "Reduce the interface.", keys.ZoomOut)
         self.normal_size = make("normal_size", "&Normal size", "Show the interface at 100 %.", "Ctrl+0")
         self.refresh_runs = make("refresh_runs", "&Refresh runs", "List the runs folder again.", "Ctrl+F5")
-        self.runs_folder = make("runs_folder", "Open runs &folder", "Show the folder in the file manager.")
+        self.runs_folder = make("runs_folder", "Open runs &folder", _FOLDER)
         self.restart = make(
             "restart", "&Reconnect to the engine", "Connect again; start the engine if it is not running."
         )
@@ -114,6 +121,7 @@ class Actions(QObject):
             (studio.view_changed, self.refresh),
             (studio.experiment.checked, self.refresh),
             (studio.preferences_changed, self.refresh),
+            (studio.machines.changed, self.refresh),
         )
         for signal, slot in signals:
             signal.connect(slot)  # type: ignore[attr-defined]
@@ -125,7 +133,22 @@ class Actions(QObject):
     def offer_report(self, count: int) -> None:
         """Offer a report on so many runs."""
         self.report.setIconText(f"Report on {count:,} {'run' if count == 1 else 'runs'}" if count else "Report on runs")
-        self.report.setEnabled(count > 0)
+        self._reported = count
+        self._offer_for_machine()
+
+    def _offer_for_machine(self) -> None:
+        """Enable what needs files of this machine, or of another; a tooltip says why something is not possible."""
+        studio, host = self._studio, self._studio.machines.host
+        where = f"The runs are on {plain(host.name)}" if host is not None else ""
+        self.report.setEnabled(self._reported > 0 and host is None)
+        self.report.setToolTip(
+            tip(f"{where}: copy them to this machine, then report on the copies." if where else _REPORT)
+        )
+        self.runs_folder.setEnabled(host is None)
+        self.runs_folder.setToolTip(tip(f"{where}." if where else _FOLDER))
+        self.copy_run.setEnabled(host is not None and studio.ready and studio.view is not None)
+        here = "The shown run is on this machine." if studio.view is not None else "No run is shown."
+        self.copy_run.setToolTip(_COPY if host is not None and studio.view is not None else here)
 
     def _pause_or_resume(self) -> None:
         row = self._studio.controlled
@@ -162,6 +185,7 @@ class Actions(QObject):
         self.stop.setEnabled(state in LIVE)
         self.refresh_runs.setEnabled(studio.ready)
         self.open_run.setEnabled(studio.ready)
+        self._offer_for_machine()
         self.save.setEnabled(studio.experiment.config is not None)
         self.save_as.setEnabled(studio.experiment.config is not None)
         for action in self.themes.actions():

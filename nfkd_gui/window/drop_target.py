@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QEvent, QMimeData, QObject, QPointF, QRect, Qt, Signal
 from PySide6.QtGui import QColor, QDropEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
 
-from nfkd_gui.model.drops import USABLE, Drop, drop_of
+from nfkd_gui.model.drops import Drop, drop_of
 from nfkd_gui.theme import font, scaled, tokens
 from nfkd_gui.widgets.file_target import FileTarget
 
@@ -22,6 +24,11 @@ class DropTarget(QObject):
     """Takes the files that are dragged over a window, before any widget gets them.
 
     A path field or an end of a path below the pointer takes a file itself. Drags of text are left to the widgets.
+
+    Attributes
+    ----------
+    adapt
+        Returns what a drop does in the present state of the studio.
     """
 
     dropped = Signal(object)
@@ -32,6 +39,7 @@ class DropTarget(QObject):
         self._window = window
         self._drop: Drop | None = None
         self.veil = Veil(window)
+        self.adapt: Callable[[Drop], Drop] = lambda drop: drop
 
     def watch(self) -> None:
         """Watch the window; call it when the window has been shown, again if the system has made a new one."""
@@ -49,7 +57,7 @@ class DropTarget(QObject):
         if self._field_takes(event.position(), paths):
             self.veil.hide()
             return False
-        drop = self._drop = self._drop or drop_of(paths)  # the files are looked at once in a drag
+        drop = self._drop = self._drop or self.adapt(drop_of(paths))  # the files are looked at once in a drag
         if event.type() == QEvent.Type.Drop:
             self._forget()
             self.dropped.emit(drop)
@@ -88,7 +96,7 @@ class Veil(QWidget):
     def show_drop(self, drop: Drop) -> None:
         """Show what a drop will do."""
         self._usable = drop.kind != "nothing"
-        self._text, self._more = drop.text, "" if self._usable else USABLE
+        self._text, self._more = drop.text, "" if self._usable else drop.help
         self.setAccessibleName(self._text)
         self.setGeometry(self._window.rect())
         self.raise_()

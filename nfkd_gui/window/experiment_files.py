@@ -16,6 +16,7 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.text import name_problem, sentence
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.widgets.dialogs import question, without_icons
+from nfkd_gui.widgets.file_target import ask_path
 
 _FILTER = "Experiments (*.toml);;All files (*)"
 Callback = Callable[[], object]
@@ -63,6 +64,9 @@ class ExperimentFiles(QObject):
 
     def ask_open_run(self) -> None:
         """Let the user choose a run's directory."""
+        if self._studio.machines.host is not None:
+            ask_path(self._window, "Open run", self.run_chosen.emit)
+            return
         dialog = QFileDialog(self._window, "Open run", self._studio.preferences.runs_folder)
         dialog.setFileMode(QFileDialog.FileMode.Directory)
         _show(dialog, self.run_chosen.emit)

@@ -13,7 +13,8 @@ from nfkd.config.toml import toml_text
 from nfkd.protocol.data import DataPreview, PreviewData
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Reply
-from nfkd_gui.model.drops import USABLE, Drop
+from nfkd_gui.model.drops import Drop, away_from
+from nfkd_gui.model.machines import not_there
 
 if TYPE_CHECKING:
     from nfkd_gui.window.main_window import MainWindow
@@ -27,6 +28,11 @@ class FileDrops(QObject):
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window)
         self._window = window
+
+    def adapt(self, drop: Drop) -> Drop:
+        """Return what a drop does on the machine of the engine."""
+        host = self._window.studio.machines.host
+        return away_from(drop, host.name, not_there(host, drop.path).action) if host is not None else drop
 
     def take(self, drop: Drop) -> None:
         """Do what a drop asks for, or say why it cannot be done."""
@@ -44,7 +50,9 @@ class FileDrops(QObject):
             case "weights":
                 self._use_teacher(drop)
             case _:
-                self._window.show_error(ErrorInfo(title="This cannot be dropped", cause=f"{drop.text}.", action=USABLE))
+                self._window.show_error(
+                    ErrorInfo(title="This cannot be dropped", cause=f"{drop.text}.", action=drop.help)
+                )
 
     def _use_array(self, drop: Drop) -> None:
         """Use an .h5 file as images if the engine can read it so, and as a table otherwise."""

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from nfkd_gui.link.connection import EngineState
 from nfkd_gui.model.headline import Headline, Segment, headline_of, segments_of
 from nfkd_gui.model.run_groups import parent_of
 from nfkd_gui.model.run_states import LIVE
@@ -32,6 +33,7 @@ from nfkd_gui.widgets.panel_dock import IconButton
 from nfkd_gui.widgets.segments import SegmentedBar
 from nfkd_gui.widgets.switch import Switch
 from nfkd_gui.window.actions import Actions
+from nfkd_gui.window.engine_menu import EngineButton
 
 WORKSPACES = {
     "design": ("Design", "design"), "train": ("Train", "train"), "compare": ("Compare", "compare"),
@@ -41,6 +43,8 @@ WORKSPACES = {
 _HEIGHT, _NARROW, _NARROWER, _LEAST = 56, 1280, 1160, 760
 """Height of the header, and widths: of a wide one, of a medium one, and the least."""
 _NAMES, _SHORT_NAMES, _LOGO = 232, 120, 24
+_ENGINE = 132
+"""Width of the button with the machine; of its icon, a third."""
 _FOLLOW = "Follow training"
 
 
@@ -50,7 +54,9 @@ class Header(QFrame):
     chosen = Signal(str)
     """The name of a workspace."""
 
-    def __init__(self, studio: Studio, actions: Actions, menu: QMenu, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, studio: Studio, actions: Actions, menu: QMenu, engines: QMenu, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("header")
         self.setProperty("header", True)
@@ -66,6 +72,7 @@ class Header(QFrame):
         self._name.setObjectName("header.name")
         self._subtitle = ElidedLabel(parent=self)
         self._subtitle.setObjectName("header.subtitle")
+        self._engine = EngineButton(studio, engines, self)
         self._switch = Switch("header.workspace", WORKSPACES, self)
         self._switch.chosen.connect(self.chosen)
         self._seed = self._seed_box()
@@ -120,6 +127,7 @@ class Header(QFrame):
         line.addWidget(self._home_button())
         line.addWidget(self._menu_button)
         line.addWidget(block)
+        line.addWidget(self._engine)
         line.addWidget(self._switch)
         line.addStretch(1)
         line.addWidget(self._seed)
@@ -134,6 +142,7 @@ class Header(QFrame):
                        studio.experiment.file_changed, studio.row_changed):  # fmt: skip
             signal.connect(self.refresh)
         studio.progressed.connect(self._show_progress)
+        studio.machines.changed.connect(self._fit)
         studio.seed_changed.connect(self._show_seeds)
         actions = self._actions
         for action in (actions.run, actions.sweep, actions.pause, actions.stop, actions.presentation, actions.report):
@@ -206,7 +215,7 @@ class Header(QFrame):
         hidden = {"", "learn", *(["compare"] if studio.controlled is None else [])}  # there, many runs are shown
         shown = row is not None and self._workspace not in hidden
         self._progress.setVisible(shown)
-        headline = headline_of(row, view, progress, lost=studio.engine.phase == "lost") if row else Headline()
+        headline = headline_of(row, view, progress, lost=_why_lost(studio.engine)) if row else Headline()
         if row is not None and studio.view is not None and row.run != studio.view.row.run:
             headline = replace(headline, stage=f"{row.name}: {headline.stage}")
         self._progress.show_state(headline, segments_of(row, view, progress) if row else [])
@@ -258,11 +267,20 @@ class Header(QFrame):
 
     def _fit(self) -> None:
         """Shorten what a narrow window has no room for."""
-        wide, medium = self.width() >= scaled(_NARROW), self.width() >= scaled(_NARROWER)
+        engine = scaled(_ENGINE) if self._engine.isVisibleTo(self) else 0
+        wide = self.width() - engine >= scaled(_NARROW)
+        medium = self.width() - engine // 3 >= scaled(_NARROWER)
         self._subtitle.setVisible((wide or self._workspace != "train") and bool(self._subtitle.text()))
         fix_size(self._names, width=_NAMES if medium else _SHORT_NAMES)
         self._switch.show_titles(medium)
+        self._engine.show_title(wide)
         self._progress.setMinimumWidth(scaled(180 if medium else 120))
+
+
+def _why_lost(state: EngineState) -> str:
+    if state.reconnecting:
+        return "Not connected; the run continues"
+    return "The engine is lost" if state.phase == "lost" else ""
 
 
 def _count_runs(runs: Collection[str]) -> str:

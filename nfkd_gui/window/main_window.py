@@ -12,18 +12,21 @@ from PySide6.QtWidgets import QApplication, QMainWindow, QMenu, QVBoxLayout, QWi
 from nfkd.protocol.events import ErrorInfo
 from nfkd.text import plain
 from nfkd_gui.forms.experiment_form import ExperimentForm
+from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.model.gradient_shares import GradientShares
 from nfkd_gui.model.lesson_runs import unpack_run
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import apply_theme, gap, set_space
-from nfkd_gui.widgets.error_dialog import ErrorDialog
+from nfkd_gui.widgets.file_target import set_machine
 from nfkd_gui.widgets.workspace import Workspace
 from nfkd_gui.window import menus, parts
 from nfkd_gui.window.actions import Actions
 from nfkd_gui.window.closing import ask_quit, tell_that_training_goes_on
 from nfkd_gui.window.design import DesignWorkspace
 from nfkd_gui.window.drop_target import DropTarget
+from nfkd_gui.window.engine_menu import EngineMenu
 from nfkd_gui.window.engine_status import EngineStatusLabel
+from nfkd_gui.window.error_dialogs import ErrorDialogs
 from nfkd_gui.window.experiment_files import ExperimentFiles
 from nfkd_gui.window.file_drops import FileDrops
 from nfkd_gui.window.header import Header
@@ -70,7 +73,7 @@ class MainWindow(QMainWindow):
         self.setObjectName("studio")
         self.studio = studio
         self._may_close = False
-        self._errors: dict[str, ErrorDialog] = {}
+        self.errors = ErrorDialogs(studio, self)
         studio.theme_changed.connect(self._apply_theme)  # before the panels connect: they draw with the new palette
         self.actions_ = Actions(studio, self)
         self.files = ExperimentFiles(studio, self)
@@ -97,9 +100,10 @@ class MainWindow(QMainWindow):
 
     def _lay_out(self) -> None:
         self.menu = QMenu(self)
+        self.engine_menu = EngineMenu(self.studio, self)
         menus.build(self)
         menus.add_shortcuts(self)
-        self.header = Header(self.studio, self.actions_, self.menu, self)
+        self.header = Header(self.studio, self.actions_, self.menu, self.engine_menu, self)
         self.pages = Pages(self)
         self.setMenuWidget(self.header)
         self.recovery = Recovery(self)
@@ -127,7 +131,6 @@ class MainWindow(QMainWindow):
         studio.view_changed.connect(self._show_view)
         studio.failed.connect(self.show_error)
         studio.experiment.file_changed.connect(self._show_title)
-        studio.engine_changed.connect(self._close_engine_error)
         studio.rows_changed.connect(self._offer_workspaces)
         studio.accepted.connect(self._watch)
         QGuiApplication.styleHints().colorSchemeChanged.connect(self._system_theme_changed)
@@ -140,6 +143,9 @@ class MainWindow(QMainWindow):
         studio.message.connect(self.show_message)
         self.drop_target.dropped.connect(self.file_drops.take)
         self.setAcceptDrops(True)
+        self.drop_target.adapt = self.file_drops.adapt
+        studio.machines.changed.connect(self._show_machine)
+        self._show_machine()
         self.header.chosen.connect(self.open_workspace)
         actions.start.triggered.connect(lambda: self.open_workspace(""))
         actions.stop.triggered.connect(lambda: ask_stop_run(studio, self))
@@ -148,6 +154,7 @@ class MainWindow(QMainWindow):
         actions.palette.triggered.connect(self._open_palette)
         self.design.search.clicked.connect(actions.palette.trigger)
         actions.preferences.triggered.connect(lambda: PreferencesDialog(studio, self).open())
+        self.engine_menu.managed.connect(lambda: PreferencesDialog(studio, self, page="engines").open())
         actions.stack.triggered.connect(lambda _on: self.train.stack_all())
         actions.tile.triggered.connect(lambda _on: self.train.tile_all())
         actions.reset.triggered.connect(self._reset_layout)
@@ -155,6 +162,13 @@ class MainWindow(QMainWindow):
         actions.runs_folder.triggered.connect(
             lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(studio.preferences.runs_folder))
         )
+
+    def _show_machine(self) -> None:
+        """Note to which machine paths refer."""
+        host = self.studio.machines.host
+        set_machine(self, host.name if host is not None else "")
+        for box in self.findChildren(PathBox):
+            box.show_machine()
 
     # --- pages ----------------------------------------------------------------------------------------------------
 
@@ -255,7 +269,9 @@ class MainWindow(QMainWindow):
     def open_lesson_run(self, name: str) -> None:
         """Open a recorded run that comes with the lessons, in Train."""
         try:
-            self.open_run(str(unpack_run(name)))
+            run = str(unpack_run(name))
+            if not self.studio.machines.refuse_file(run):
+                self.open_run(run)
         except OSError as error:
             title = "The recorded run cannot be opened"
             self.show_error(ErrorInfo(title=title, cause=str(error), action="Free some disk space, and try again."))
@@ -317,23 +333,7 @@ class MainWindow(QMainWindow):
 
     def show_error(self, error: ErrorInfo) -> None:
         """Show an error; at most one dialog per title at a time."""
-        shown = self._errors.get(error.title)
-        if shown is not None:
-            shown.raise_()
-            return
-        lost = self.studio.engine.phase == "lost" and error is self.studio.engine.error
-        remedy = ("Restart engine", self.studio.start) if lost else None
-        dialog = ErrorDialog(error, remedy, self)
-        self._errors[error.title] = dialog
-        dialog.finished.connect(lambda _code: self._errors.pop(error.title, None))
-        dialog.open()
-
-    def _close_engine_error(self) -> None:
-        """Close the dialog about a lost engine once another is ready."""
-        if self.studio.ready:
-            for dialog in list(self._errors.values()):
-                if dialog.has_remedy:
-                    dialog.accept()
+        self.errors.show(error)
 
     # --- layout ---------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from nfkd.config import preset_names
 from nfkd.text import plain
 from nfkd_gui.widgets.dialogs import message
 from nfkd_gui.widgets.labels import escaped, tip
+from nfkd_gui.window.copies import copy_shown
 from nfkd_gui.window.header import WORKSPACES
 
 if TYPE_CHECKING:
@@ -116,6 +117,9 @@ def _run_menu(window: MainWindow) -> None:
     actions = window.actions_
     menu = _menu(window, "&Run")
     menu.addActions([actions.run, actions.sweep, actions.pause, actions.stop, actions.queue])
+    menu.addSeparator()
+    menu.addAction(actions.copy_run)
+    actions.copy_run.triggered.connect(lambda: copy_shown(window))
 
 
 def _lab_menu(window: MainWindow) -> None:
@@ -160,6 +164,7 @@ def _tools_menu(window: MainWindow) -> None:
     menu = _menu(window, "&Tools")
     menu.addActions([actions.refresh_runs, actions.runs_folder])
     menu.addSeparator()
+    menu.addMenu(window.engine_menu)
     menu.addAction(actions.restart)
     menu.addAction(actions.stop_engine)
 

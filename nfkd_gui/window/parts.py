@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
+
+from nfkd_gui.window.copies import ask_copy
 
 if TYPE_CHECKING:
     from nfkd_gui.panels.runs import RunsPanel
@@ -47,6 +50,7 @@ def make_runs(window: MainWindow) -> RunsPanel:
     runs.report_offered.connect(window.actions_.offer_report)
     window.actions_.report.triggered.connect(runs.actions_.ask_report)
     window.statusBar().addWidget(runs.note)
+    runs.actions_.copy_wanted.connect(partial(ask_copy, window))
     runs.opened.connect(lambda: window.open_workspace("train"))
     return runs
 

@@ -67,7 +67,7 @@ class SweepDialog(QDialog):
         self.setWindowTitle("Try several values")
         self._studio, self._name = studio, f"{experiment.name} sweep"  # the experiment's own runs have its name
         document = experiment.model_dump(mode="json") | {"name": self._name}
-        self.draft = SweepDraft(studio.ask, document, studio.preferences.runs_folder, self)
+        self.draft = SweepDraft(studio.ask, document, studio.machines.runs_folder, self)
         known = set(self.draft.paths())
         found = [field for field in all_fields(experiment.model_dump(mode="json")) if field.path in known]
         self._fields = {field.path: field for field in found}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Self
 
 _PACKET = 1448
@@ -99,3 +103,28 @@ class SlowLine:
             thread = threading.Thread(target=work)
             self._threads.append(thread)
             thread.start()
+
+
+@contextmanager
+def slow_line_process(target: int) -> Iterator[int]:
+    """Run a `SlowLine` in a process of its own, so that it takes no time of this one; yields its port."""
+    command = [sys.executable, "-m", "tests.benchmarks.slow_line", str(target)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    ) as line:
+        assert line.stdin is not None
+        assert line.stdout is not None
+        yield int(line.stdout.readline())
+        line.stdin.close()
+
+
+def main(target: int) -> None:
+    """Run until standard input ends; print the port first."""
+    with SlowLine(target) as line:
+        sys.stdout.write(f"{line.port}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -22,7 +22,7 @@ from nfkd.remote.client import EngineConnection
 from nfkd.remote.copying import copying
 from nfkd.remote.hosts import EngineHost
 from tests.benchmarks.loud_engine import EVENTS
-from tests.benchmarks.slow_line import SlowLine
+from tests.benchmarks.slow_line import slow_line_process
 from tests.core.tiny import digits
 from tests.ssh_server import ALIAS, AVAILABLE, ROOT, SshServer, session_environment, ssh_server
 
@@ -140,11 +140,11 @@ def slow_server(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
             if has_netem:
                 yield
                 return
-            with SlowLine(server.port) as line:
+            with slow_line_process(server.port) as port:
                 config = machine / "ssh" / "config"
-                config.write_text(config.read_text().replace(f"Port {server.port}", f"Port {line.port}"))
+                config.write_text(config.read_text().replace(f"Port {server.port}", f"Port {port}"))
                 known = machine / "ssh" / "known_hosts"
-                known.write_text(known.read_text().replace(f":{server.port} ", f":{line.port} "))
+                known.write_text(known.read_text().replace(f":{server.port} ", f":{port} "))
                 yield
 
 

@@ -41,7 +41,7 @@ HOSTILE = f"{MARKUP} \x1b[31m\u202egnp"
 SHOWN = MARKUP + r" \x1b[31m\u202egnp"
 NAME = HOSTILE.replace("/", "_")
 RUN = f"/runs/{NAME}"
-OURS = {"Runs &folder", "&Theme", "&Engine"}
+OURS = {"Runs &folder", "&Theme", "&Engine here", "&Name", "&Host", "&Command", "&Folder"}
 """Labels that QFormLayout makes from our own captions."""
 PICTURE = "\ufffc"
 """The character that stands for an image in a QTextDocument."""
