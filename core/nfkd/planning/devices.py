@@ -73,5 +73,5 @@ def memory_available(device: torch.device) -> int:
 
 
 def thread_count(config: ComputeConfig) -> int:
-    """Return the number of threads; by default all cores except one, which is for the studio."""
-    return config.threads or max(1, (os.cpu_count() or 2) - 1)
+    """Return the threads of each process; by default all cores except one, for the studio, are shared between them."""
+    return config.threads or max(1, ((os.cpu_count() or 2) - 1) // config.devices)
