@@ -11,7 +11,8 @@ import pickle
 import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from types import FrameType
@@ -40,11 +41,23 @@ def main(device: str) -> int:
         return be_follower(world, compute, "nfkd")
     address = json.loads(os.environ[ADDRESS])
     connection = Client(tuple(address) if isinstance(address, list) else address, authkey=bytes.fromhex(os.environ[KEY]))
-    ranks = GroupRanks(world, compute, "nfkd")
-    try:
+    with leading(world, compute, "nfkd") as ranks:
         return _lead(ranks, connection)
+
+
+@contextmanager
+def leading(world: World, compute: ComputeConfig, started: str) -> Iterator[GroupRanks]:
+    """Be rank 0; at the end the others end, too. Arguments as for `GroupRanks`."""
+    ranks = GroupRanks(world, compute, started)
+    try:
+        yield ranks
     finally:
         ranks.close()
+
+
+def follow_torchrun(world: World, compute: ComputeConfig) -> int:
+    """Be a rank above 0 of ``torchrun -m nfkd``; return the exit code."""
+    return be_follower(world, compute, "torchrun")
 
 
 def be_follower(world: World, compute: ComputeConfig, started: str) -> int:

@@ -25,7 +25,7 @@ from torch import Tensor
 from nfkd.config import ComputeConfig, ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.distillation.ranks import Ranks
 from nfkd.flows.flow import Flow
-from nfkd.planning.devices import resolve_device
+from nfkd.planning.devices import device_problems, resolve_device
 from nfkd.runs.errors import RunError
 from nfkd.training.diagnosis import DivergedError
 
@@ -116,10 +116,19 @@ class GroupRanks(Ranks):
         Selects the kind of device.
     started
         What started the processes, such as ``torchrun``.
+
+    Raises
+    ------
+    ConfigError
+        When this machine has too few devices.
+    RunError
+        When the other processes cannot be reached.
     """
 
     def __init__(self, world: World, compute: ComputeConfig, started: str) -> None:
         self.rank, self.size, self._local_rank = world.rank, world.size, world.local_rank
+        if problems := device_problems(compute):
+            raise ConfigError(problems)
         self._device = self.device(resolve_device(compute))
         backend = "nccl" if self._device.type == "cuda" else "gloo"
         self.label = f"{self.size} ({backend}, started by {started})"
