@@ -73,9 +73,9 @@ def test_two_processes_give_the_curves_of_one(name: str, together: Path, tmp_pat
 @pytest.mark.slow
 def test_the_cases_have_masked_examples_shares_and_an_early_stop(together: Path) -> None:
     teacher, student = (open_run(together / "pool").curves[stage] for stage in ("teacher", "student"))
-    assert set(student["masked"].values) == {0, 2}  # the example is left out of both terms
+    assert set(student["masked"].values) == {0, 3}  # the example is left out of NLL, LKD and ILKD
     assert {"share/nll", "share/lkd"} <= student.keys()
-    assert len(teacher["train/total"].steps) < 30
+    assert len(teacher["train/total"].steps) < 60
     assert "share/score" in open_run(together / "all terms").curves["student"]
 
 
