@@ -197,7 +197,9 @@ def print_summary(snapshot: Snapshot) -> None:
             f"{summary.seconds:.1f}",
         )
     console.print(table)
-    if processes := next((started.versions["processes"] for started in snapshot.seeds if "processes" in started.versions), ""):
+    if processes := next(
+        (started.versions["processes"] for started in snapshot.seeds if "processes" in started.versions), ""
+    ):
         say(f"Processes: {plain(processes)}")
     _print_measures(snapshot, summaries, unit)
     if snapshot.verdict is not None:

@@ -282,7 +282,9 @@ class Distiller:
             passes = self._passes(self._needs, flow, part, variances)
             for name, objective in self._objectives.items():
                 finite[name].append(objective.finite(objective.per_example(passes).detach(), passes))
-        return self._drop(inputs, {name: self._gather(inputs, name, torch.cat(masks)) for name, masks in finite.items()})
+        return self._drop(
+            inputs, {name: self._gather(inputs, name, torch.cat(masks)) for name, masks in finite.items()}
+        )
 
     def _gather(self, inputs: StepInputs, name: str, own: Tensor) -> Tensor:
         """Return a term's mask of the whole batch from those of all processes."""

@@ -67,8 +67,7 @@ def accumulation_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDes
     for role, flow in flows.items():
         if role != untrained and any(layer.kind == "batch_norm" for layer in flow.layers):
             message = (
-                f"{the_role(role)}'s batch norms see one {parts} at a time: training differs from that on whole "
-                "batches"
+                f"{the_role(role)}'s batch norms see one {parts} at a time: training differs from that on whole batches"
             )
             warnings.append(ConfigProblem(field, message))
     return warnings

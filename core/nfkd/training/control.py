@@ -15,7 +15,6 @@ from torch import Tensor
 
 from nfkd.protocol.roles import Role
 
-
 Request = tuple[Any, ...]
 """A request on its way to another process: its name and its values."""
 

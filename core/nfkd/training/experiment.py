@@ -140,7 +140,9 @@ class Experiment:
         device = self._ranks.device(resolve_device(self._config.compute))
         threads = self._threads(checkpoints)
         torch.set_num_threads(threads)
-        self._ranks.begin_run(lambda: RunStart(self._config, fingerprint_text(load_dataset(self._config.data)), threads))
+        self._ranks.begin_run(
+            lambda: RunStart(self._config, fingerprint_text(load_dataset(self._config.data)), threads)
+        )
         self.change(state="running", device=str(device), cause="", seeds_done=0)
         started = "Resumed" if self._resume else "Started"
         processes = f", processes: {label}" if (label := self._ranks.label) else ""

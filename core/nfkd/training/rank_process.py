@@ -1,4 +1,4 @@
-"""A process of a run with several: ``python -m nfkd.training.rank_process DEVICE``, started by `nfkd.training.torchrun`.
+"""One of several processes of a run: ``python -m nfkd.training.rank_process DEVICE``, started by `training/torchrun.py`.
 
 Rank 0 executes the run and sends its events to the process that launched it; the others follow.
 """
@@ -40,7 +40,9 @@ def main(device: str) -> int:
     if world.rank:
         return be_follower(world, compute, "nfkd")
     address = json.loads(os.environ[ADDRESS])
-    connection = Client(tuple(address) if isinstance(address, list) else address, authkey=bytes.fromhex(os.environ[KEY]))
+    connection = Client(
+        tuple(address) if isinstance(address, list) else address, authkey=bytes.fromhex(os.environ[KEY])
+    )
     with leading(world, compute, "nfkd") as ranks:
         return _lead(ranks, connection)
 

@@ -21,6 +21,7 @@ import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from nfkd.config import ComputeConfig, ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.distillation.ranks import Ranks
@@ -135,12 +136,19 @@ class GroupRanks(Ranks):
         self._clear = True  # whether the others wait for a command
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)
-        self._store, _, _ = next(iter(dist.rendezvous("env://", timeout=_EXCHANGE_LIMIT)))
-        dist.init_process_group(
-            backend, store=self._store, rank=self.rank, world_size=self.size, timeout=_EXCHANGE_LIMIT
-        )
-        self._control: Any = dist.new_group(backend="gloo", timeout=_NO_LIMIT)
-        self._processes: list[_Process] = self._all(_Process(socket.gethostname(), os.getpid()))
+        self._processes: list[_Process] = []
+        try:
+            self._store, _, _ = next(rendezvous("env://", timeout=_EXCHANGE_LIMIT))
+            dist.init_process_group(
+                backend, store=self._store, rank=self.rank, world_size=self.size, timeout=_EXCHANGE_LIMIT
+            )
+            self._control: Any = dist.new_group(backend="gloo", timeout=_NO_LIMIT)
+        except RuntimeError as error:
+            title, cause = f"Rank {self.rank} does not reach the others", f"{_first_line(error)}."
+            raise RunError(
+                title, cause, "Start as many processes as WORLD_SIZE says, on machines that connect."
+            ) from error
+        self._processes = self._all(_Process(socket.gethostname(), os.getpid()))
 
     # --- sums of the step -----------------------------------------------------------------------------------------
 
@@ -254,7 +262,8 @@ class GroupRanks(Ranks):
         problems = {rank: text for rank, text in enumerate(self._all(problem)) if text}
         if problems and not self.rank:
             rank, text = next(iter(problems.items()))
-            raise RunError(f"Rank {rank} cannot begin", text, "See to the cause and resume the run.")
+            title = f"Rank {rank} cannot begin"
+            raise RunError(title, text, "See to the cause and resume the run.")
         return not problems
 
     def compare(self, flow: Flow) -> None:
@@ -263,7 +272,8 @@ class GroupRanks(Ranks):
         differing = [str(rank) for rank, digest in enumerate(digests) if digest != digests[0]]
         if differing and not self.rank:
             cause = f"The weights of rank {', '.join(differing)} are not those of rank 0."
-            raise RunError("The processes no longer train the same flow", cause, "Resume the run from its checkpoint.")
+            title = "The processes no longer train the same flow"
+            raise RunError(title, cause, RESUME)
 
     def report(self, text: str) -> None:
         """Leave a message for rank 0 before this process ends with an error."""
@@ -300,8 +310,7 @@ class GroupRanks(Ranks):
             end = time.monotonic() + _NOTICE
             while (lost := self.find_lost()) is None and time.monotonic() < end:
                 time.sleep(0.05)
-            text = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-            cause = f"The exchange between the processes failed ({text})."
+            cause = f"The exchange between the processes failed ({_first_line(error)})."
             raise lost or RunError("A process of the run ended", cause, RESUME) from error
 
     def _all(self, value: Any) -> list[Any]:
@@ -317,7 +326,13 @@ RESUME = "Resume the run from its last checkpoint."
 
 def ended_rank(rank: int, pid: int, cause: str) -> RunError:
     """Return the error for a process that ended in mid-run."""
-    return RunError(f"Rank {rank} of the run ended", f"Process {pid} of rank {rank} ended unexpectedly. {cause}", RESUME)
+    return RunError(
+        f"Rank {rank} of the run ended", f"Process {pid} of rank {rank} ended unexpectedly. {cause}", RESUME
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _error_key(rank: int) -> str:

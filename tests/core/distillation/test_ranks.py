@@ -66,7 +66,9 @@ def steps(
         return list(threads.map(one, range(count)))
 
 
-def compare(settings: DistillationConfig, flows: Flows, dataset: Dataset, batch: Batch, count: int, **rest: Any) -> Loss:
+def compare(
+    settings: DistillationConfig, flows: Flows, dataset: Dataset, batch: Batch, count: int, **rest: Any
+) -> Loss:
     """Compare the step of every rank with that of one process; return its loss."""
     (whole, expected, norms), *_ = steps(settings, flows, dataset, batch, 1)
     for loss, found, running in steps(settings, flows, dataset, batch, count, **rest):
@@ -114,9 +116,7 @@ def test_values_that_are_not_finite_on_one_rank_are_masked_on_all(
     assert whole.masked == dict.fromkeys(("nll", "lkd", "ilkd"), len(rows))
 
 
-def test_gradients_that_are_not_finite_on_one_rank_are_masked_on_all(
-    flows: Flows, digits: Dataset, x: Tensor
-) -> None:
+def test_gradients_that_are_not_finite_on_one_rank_are_masked_on_all(flows: Flows, digits: Dataset, x: Tensor) -> None:
     marked = x.clone()
     marked[5] = 7.0  # the hook finds it in whatever part it is
     flows[0].register_forward_hook(_spoil)

@@ -1,7 +1,7 @@
 """Experiments that two processes train as one does; run by torchrun, this executes them and says what it wrote.
 
-``torchrun … ranked.py FOLDER`` executes every case in FOLDER. ``torchrun … ranked.py kill STEP ARGUMENTS`` is the command
-line with the given arguments, whose rank 1 kills itself after a step of the student.
+``torchrun … ranked.py FOLDER`` executes every case in FOLDER. ``torchrun … ranked.py kill STEP ARGUMENTS`` is the
+command line with the given arguments, whose rank 1 kills itself after a step of the student.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def all_terms(**changes: Any) -> ExperimentConfig:
 
 def from_a_pool(**changes: Any) -> ExperimentConfig:
     """Return an experiment with a pool, gradient shares and early stopping; one of its examples is spoiled."""
-    training = {"early_stop": 1, "teacher_steps": 60, "learning_rate": 0.005}
+    training = {"early_stop": 1, "teacher_steps": 40, "learning_rate": 0.002, "warmup_steps": 20}
     return moons(
         data={"count": EXAMPLES},
         training=training,
@@ -63,7 +63,7 @@ def from_a_pool(**changes: Any) -> ExperimentConfig:
 def killed(**changes: Any) -> ExperimentConfig:
     """Return an experiment with everything that a checkpoint has to keep."""
     balance = {"balance": "gradient_norm", "balance_every": 2}
-    return moons(training={"ema_decay": 0.9, "student_steps": 40}, distillation=balance, **changes)
+    return moons(training={"ema_decay": 0.9, "student_steps": 40}, distillation=balance).replace(**changes)
 
 
 CASES = {"all terms": all_terms, "pool": from_a_pool, "killed": killed}
@@ -117,9 +117,9 @@ def kill_itself(step: int) -> None:
     """Let rank 1 kill itself after a step of the student."""
     original = StageState.count_step
 
-    def count(state: StageState) -> None:
-        original(state)
-        if (state.stage, state.step) == ("student", step):
+    def count(self: StageState) -> None:
+        original(self)
+        if (self.stage, self.step) == ("student", step):
             os.kill(os.getpid(), signal.SIGKILL)
 
     if os.environ["RANK"] == "1":
