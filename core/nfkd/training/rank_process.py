@@ -1,4 +1,4 @@
-"""One of several processes of a run: ``python -m nfkd.training.rank_process DEVICE``, started by `training/torchrun.py`.
+"""One of several processes of a run: ``python -m nfkd.training.rank_process DEVICE``, started by `torchrun.py`.
 
 Rank 0 executes the run and sends its events to the process that launched it; the others follow.
 """
