@@ -148,9 +148,10 @@ def _run(options: argparse.Namespace) -> int:
     from nfkd.training.ranks import with_world, world_of
 
     world = world_of(os.environ)
+    if world is not None:
+        config = with_world(config, world)
     if world is None or world.size == 1:
         return _run_here(options, config)
-    config = with_world(config, world)
     from nfkd.training.rank_process import follow_torchrun, leading
 
     if world.rank:

@@ -27,6 +27,8 @@ from tests.core.tiny import moons
 from tests.core.training import ranked
 from tests.core.training.runs import assert_same
 
+pytestmark = pytest.mark.timeout(600)
+
 SCRIPT = Path(ranked.__file__)
 TOLERANCE = 2e-4
 """Relative difference of curves; float32 sums in another order differ by about 1e-6 a step, which steps amplify."""
@@ -36,7 +38,7 @@ TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "l
 def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the script `ranked.py` in two processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return subprocess.run([*command, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=170, check=False)
+    return subprocess.run([*command, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=500, check=False)
 
 
 @pytest.fixture(scope="module")
