@@ -223,7 +223,8 @@ class GroupRanks(Ranks):
         if not self.rank and self._clear and not any(process.ended for process in self._processes):
             with suppress(RunError):
                 self._send("close")
-        dist.destroy_process_group()
+        if self._clear:  # else an exchange on a GPU may wait without end
+            dist.destroy_process_group()
 
     def _begin(self, command: Command, start: Callable[[], Any]) -> None:
         self._send(command)
