@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from nfkd import evaluate_command, list_command, remote_command, sweep_command
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, preset_names
@@ -46,7 +48,8 @@ def _perform(options: argparse.Namespace) -> int:
         remote_command.refuse_remote_options(options)
         return options.command(options)
     except ConfigError as error:
-        say(f"nfkd: {error}", stderr=True)
+        if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun, one says it
+            say(f"nfkd: {error}", stderr=True)
         return REFUSED
     except BrokenPipeError:
         raise
@@ -151,6 +154,22 @@ def _import_arguments(importing: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     config = ExperimentConfig.load(options.experiment, options.set)
+    from nfkd.training.ranks import with_world, world_of
+
+    world = world_of(os.environ)
+    if world is not None:
+        config = with_world(config, world)
+    if world is None or world.size == 1:
+        return _run_here(options, config)
+    from nfkd.training.rank_process import follow_torchrun, leading
+
+    if world.rank:
+        return follow_torchrun(world, config.compute)
+    with leading(world, config.compute, "torchrun") as ranks:
+        return _run_here(options, config, ranks=ranks)
+
+
+def _run_here(options: argparse.Namespace, config: ExperimentConfig, **ranks: Any) -> int:
     from nfkd.console import run_in_terminal
     from nfkd.data_commands import fetch_missing, with_manual_download
 
@@ -158,7 +177,7 @@ def _run(options: argparse.Namespace) -> int:
         fetch_missing(config)
     directory = Path(options.out).absolute() if options.out else None
     try:
-        return run_in_terminal(config, directory, resume=options.resume)
+        return run_in_terminal(config, directory, resume=options.resume, **ranks)
     except ConfigError as error:
         raise with_manual_download(error, config.data) from error
 

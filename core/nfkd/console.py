@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -35,15 +36,22 @@ from nfkd.terminal import INTERRUPTED, say, terminal
 from nfkd.text import format_number, plain
 from nfkd.training.api import prepare, require_resumable
 from nfkd.training.job import TrainingJob
+from nfkd.training.rank_process import stop_at_signals
+
+if TYPE_CHECKING:
+    from nfkd.training.ranks import GroupRanks
 
 _RUNS = Path("runs")
 _MAX_CELL = 120  # characters of a text in a table
 
 
-def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume: bool) -> int:
+def run_in_terminal(
+    config: ExperimentConfig, directory: Path | None, *, resume: bool, ranks: GroupRanks | None = None
+) -> int:
     """Run an experiment in a worker thread of this process, with a live progress bar.
 
-    Ctrl-C stops the run like the studio's Stop; a second Ctrl-C ends the process at once.
+    Ctrl-C stops the run like the studio's Stop; a second Ctrl-C ends the process at once. With `ranks`, torchrun has
+    started this process and the others; it passes Ctrl-C on, and ends them all if they do not end by themselves.
 
     Returns
     -------
@@ -57,7 +65,7 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
     """
     path, resumes = _directory(config, directory, resume=resume)
     queue: SimpleQueue[events.RunEvent | None] = SimpleQueue()
-    job = TrainingJob(path, config, queue.put, resume=resumes, on_end=lambda: queue.put(None))
+    job = TrainingJob(path, config, queue.put, resume=resumes, ranks=ranks, on_end=lambda: queue.put(None))
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -67,6 +75,8 @@ def run_in_terminal(config: ExperimentConfig, directory: Path | None, *, resume:
         job.control.stop("run")
 
     before = signal.signal(signal.SIGINT, interrupt)
+    if ranks is not None:
+        stop_at_signals(ranks, job.control, path)
     try:
         job.start()
         error = _follow(queue)
@@ -138,6 +148,10 @@ def print_summary(snapshot: Snapshot) -> None:
             f"{summary.seconds:.1f}",
         )
     console.print(table)
+    if processes := next(
+        (started.versions["processes"] for started in snapshot.seeds if "processes" in started.versions), ""
+    ):
+        say(f"Processes: {plain(processes)}")
     _print_measures(snapshot, summaries, unit)
     if snapshot.verdict is not None:
         verdict, others = snapshot.verdict, [f"  {other.summary}" for other in snapshot.verdict.others]

@@ -253,15 +253,25 @@ class SeedsConfig(Config, frozen=True):
 
 
 class ComputeConfig(Config, frozen=True):
-    """The device and the number of threads."""
+    """The kind of device, how many of them, and the number of threads."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = field(
         "auto", title="Device", help="Auto uses CUDA if available, then MPS, then the CPU."
     )
+    devices: int = field(
+        1,
+        title="Number of devices",
+        help="GPUs that share each batch, or processes that share it on the CPU. Each is a process of its own, started "
+        "with torchrun; the curves are those of one device up to rounding. Pays off for large batches and flows.",
+        unit="devices",
+        ge=1,
+        le=1024,
+        advanced=True,
+    )
     threads: int = field(
         0,
         title="Threads",
-        help="CPU threads for one operation; zero uses all cores but one.",
+        help="CPU threads for one operation, in each process; zero shares all cores but one between the processes.",
         unit="threads",
         zero="automatic",
         ge=0,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
+from nfkd.distillation.ranks import Ranks
 from nfkd.flows.flow import Flow
 
 _MOMENTUM = 0.9
@@ -23,6 +24,8 @@ class TermGradients:
     ----------
     flow
         The gradients are with respect to its trained parameters.
+    ranks
+        The processes that compute parts of each batch: their gradients are added up, too.
     keep
         Whether the sums are kept for `set_gradients`. Otherwise each is dropped after the last micro-batch; an unsplit
         batch then keeps none.
@@ -33,8 +36,8 @@ class TermGradients:
         The norm of each sum, scalars; empty before the last micro-batch.
     """
 
-    def __init__(self, flow: Flow, *, keep: bool) -> None:
-        self._parameters = trained_parameters(flow)
+    def __init__(self, flow: Flow, ranks: Ranks, *, keep: bool) -> None:
+        self._parameters, self._ranks = trained_parameters(flow), ranks
         self._keep = keep
         self._sums: dict[str, list[Tensor | None]] = {}
         self.norms: dict[str, Tensor] = {}
@@ -46,6 +49,8 @@ class TermGradients:
             before = self._sums.pop(name, [None] * len(gradients))
             total = [_add(first, second) for first, second in zip(before, gradients, strict=True)]
             if last:
+                sums = iter(self._ranks.sum([gradient for gradient in total if gradient is not None]))
+                total = [None if gradient is None else next(sums) for gradient in total]
                 self.norms[name] = total_norm(total)
             if self._keep or not last:
                 self._sums[name] = total

@@ -24,8 +24,17 @@ from nfkd.distillation.balance import (
 from nfkd.distillation.needs import Data, Needs, TermInput, combine_needs
 from nfkd.distillation.objective import AnyObjective
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.distillation.passes import Generators, StepInputs, StepPasses, batch_variances, make_passes, sample_inputs
+from nfkd.distillation.passes import (
+    Generators,
+    StepInputs,
+    StepPasses,
+    batch_variances,
+    make_passes,
+    require,
+    sample_inputs,
+)
 from nfkd.distillation.pool import Pool
+from nfkd.distillation.ranks import Ranks
 from nfkd.distillation.variances import Variances
 from nfkd.flows.flow import Flow, Pass, evaluating
 from nfkd.protocol.records import LayerPair
@@ -88,6 +97,13 @@ class Distiller:
         The running norms of a balance, by term. They are updated in place and saved in the checkpoints.
     pool
         Samples of the teacher, for `mix` and for terms with samples at temperature 1; None without a pool.
+    ranks
+        The processes that compute parts of each batch; by default this one computes it all.
+
+    Attributes
+    ----------
+    teacher, pairs, pool, ranks
+        As given; the teacher is frozen.
     """
 
     def __init__(
@@ -101,10 +117,12 @@ class Distiller:
         measure_every: int = 0,
         norms: dict[str, float] | None = None,
         pool: Pool | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         self._config, self._steps, self._measure_every = config, steps, measure_every
-        self._teacher = None if teacher is None else freeze(teacher)
-        self._norms, self._pool = {} if norms is None else norms, pool
+        self._norms = {} if norms is None else norms
+        self.teacher = None if teacher is None else freeze(teacher)
+        self.pairs, self.pool, self.ranks = tuple(pairs), pool, ranks or Ranks()
         self._objectives: dict[str, AnyObjective] = {
             name: OBJECTIVES[name](term, nll_loss=dataset.nll_loss, pairs=pairs)
             for name, term in config.active_terms().items()
@@ -121,16 +139,16 @@ class Distiller:
     @property
     def uses_data(self) -> bool:
         """Whether batches have real examples."""
-        return self._pool is None or self._config.pool.share < 1
+        return self.pool is None or self._config.pool.share < 1
 
     def mix(self, batch: Batch, generators: Generators) -> Batch:
         """Return the batch of a step: the last examples of a real batch are replaced by rows of the pool.
 
         The rows come from a generator of their own, so that the real batches do not depend on the pool.
         """
-        if self._pool is None:
+        if self.pool is None:
             return batch
-        return self._pool.mix(batch, self._config.pool.rows(len(batch)), generators("pool rows"))
+        return self.pool.mix(batch, self._config.pool.rows(len(batch)), generators("pool rows"))
 
     def backward(self, flow: Flow, batch: Batch, generators: Generators, step: int = 0, micro_batches: int = 1) -> Loss:
         """Set the gradients of a flow's parameters to those of a batch's loss; return the loss, detached.
@@ -155,13 +173,13 @@ class Distiller:
         Raises
         ------
         ValueError
-            When a term compares examples with each other, and there are several micro-batches.
+            When a term compares examples with each other, and there are several micro-batches or processes.
         """
         comparing = [name for name, objective in self._objectives.items() if objective.compares]
-        if micro_batches > 1 and comparing:
-            msg = f"the term {comparing[0]} compares the examples of a batch with each other: it has no micro-batches"
+        if comparing and (micro_batches > 1 or self.ranks.size > 1):
+            msg = f"the term {comparing[0]} compares the examples of a batch with each other: it needs the whole batch"
             raise ValueError(msg)
-        inputs = sample_inputs(self._needs, flow, self._teacher, batch, generators, self._pool)
+        inputs = sample_inputs(self._needs, flow, self.teacher, batch, generators, self.pool)
         loss, masked = self._accumulate(flow, inputs, step, micro_batches), Counter[str]()
         if not _finite(loss.terms):
             inputs, dropped = self._drop_nonfinite_values(flow, inputs, micro_batches)
@@ -178,11 +196,11 @@ class Distiller:
         flow.zero_grad(set_to_none=True)
         balances = self._balances and step % self._config.balance_every == 0
         measures = balances or (self._measure_every > 0 and step % self._measure_every == 0)
-        gradients = TermGradients(flow, keep=balances) if measures and len(self._objectives) > 1 else None
-        weights, parts, sums = self._weights(step), inputs.micro_batches(micro_batches), dict[str, Tensor]()
-        variances = self._variances(flow, parts)
+        gradients = TermGradients(flow, self.ranks, keep=balances) if measures and len(self._objectives) > 1 else None
+        parts, computed = self._own(inputs).micro_batches(micro_batches), self._computed(inputs)
+        weights, sums, variances = self._weights(step), dict[str, Tensor](), self._variances(flow, parts)
         for number, part in enumerate(parts, 1):
-            terms = self._terms(flow, part, inputs, variances)
+            terms = self._terms(flow, part, computed, variances)
             if gradients is not None:
                 gradients.add(terms, last=number == len(parts))
             if gradients is None or not balances:
@@ -190,6 +208,7 @@ class Distiller:
             for name in list(terms):  # free the graph before the next micro-batch
                 value = terms.pop(name).detach()
                 sums[name] = sums[name] + value if name in sums else value
+        sums = self._add_up(flow, sums, gradients=gradients is None or not balances)
         if gradients is not None and balances:
             if _finite(sums) and _finite(gradients.norms):
                 update_running_norms(self._norms, gradients.norms)
@@ -198,25 +217,51 @@ class Distiller:
         norm = total_norm(parameter.grad for parameter in trained_parameters(flow))
         return Loss(_total(sums, weights), sums, weights, norm, norms=gradients.norms if gradients else {})
 
-    def _variances(self, flow: Flow, parts: Sequence[StepInputs]) -> Variances | None:
-        """Return the teacher's variances over several micro-batches; the passes of a single one have their own."""
-        return batch_variances(self._needs, flow, self._teacher, parts, self._known) if len(parts) > 1 else None
+    def _share(self, inputs: StepInputs) -> Mapping[TermInput, slice]:
+        return inputs.shares(self.ranks.size)[self.ranks.rank]
 
-    def _terms(self, flow: Flow, part: StepInputs, whole: StepInputs, variances: Variances | None) -> dict[str, Tensor]:
-        """Return the terms of a micro-batch, each times its fraction of the examples of its source."""
-        passes = self._passes(self._needs, flow, part, variances)
-        sizes, all_sizes = part.sizes(), whole.sizes()
-        fractions = {name: sizes[source] / all_sizes[source] for name, source in self._sources.items()}
+    def _own(self, inputs: StepInputs) -> StepInputs:
+        """Return the part of a batch that this process computes."""
+        return inputs if self.ranks.size == 1 else inputs.take(self._share(inputs))
+
+    def _computed(self, inputs: StepInputs) -> dict[TermInput, int]:
+        """Return how many examples of each source all processes compute: all once, or all by each process."""
+        shares = inputs.shares(self.ranks.size)
+        return {source: sum(share[source].stop - share[source].start for share in shares) for source in shares[0]}
+
+    def _add_up(self, flow: Flow, sums: dict[str, Tensor], *, gradients: bool) -> dict[str, Tensor]:
+        """Add up the terms of all processes, and with `gradients` also those of the parameters."""
+        parameters = [each for each in trained_parameters(flow) if gradients and each.grad is not None]
+        own = [require(parameter.grad) for parameter in parameters]
+        totals = self.ranks.sum([*own, *sums.values()])
+        for parameter, total in zip(parameters, totals, strict=False):
+            parameter.grad = total
+        return dict(zip(sums, totals[len(own) :], strict=True))
+
+    def _variances(self, flow: Flow, parts: Sequence[StepInputs]) -> Variances | None:
+        """Return the teacher's variances over several parts of a batch; the passes of the whole have their own."""
+        alone = len(parts) == 1 and self.ranks.size == 1
+        return None if alone else self._batch_variances(flow, parts)
+
+    def _batch_variances(self, flow: Flow, parts: Sequence[StepInputs]) -> Variances | None:
+        return batch_variances(self._needs, flow, self.teacher, parts, self._known, self.ranks)
+
+    def _terms(
+        self, flow: Flow, part: StepInputs, computed: Mapping[TermInput, int], variances: Variances | None
+    ) -> dict[str, Tensor]:
+        """Return the terms of a micro-batch, each times its fraction of the examples that are computed."""
+        passes, sizes = self._passes(self._needs, flow, part, variances), part.sizes()
+        fractions = {name: sizes[source] / computed[source] for name, source in self._sources.items()}
         return {name: fractions[name] * objective(passes) for name, objective in self._objectives.items()}
 
     def _passes(
         self, needs: Mapping[TermInput, Needs], flow: Flow, inputs: StepInputs, variances: Variances | None
     ) -> StepPasses:
-        return make_passes(needs, flow, self._teacher, inputs, self._known, variances)
+        return make_passes(needs, flow, self.teacher, inputs, self._known, variances)
 
     @property
     def _known(self) -> Pass | None:
-        return None if self._pool is None else self._pool.known
+        return None if self.pool is None else self.pool.known
 
     @property
     def _balances(self) -> bool:
@@ -231,25 +276,33 @@ class Distiller:
     ) -> tuple[StepInputs, dict[str, int]]:
         """Return the inputs without the examples whose values are not finite, and how many each term lost."""
         finite: dict[str, list[Tensor]] = {name: [] for name in self._objectives}
-        parts = inputs.micro_batches(micro_batches)
+        parts = self._own(inputs).micro_batches(micro_batches)
         variances = self._variances(flow, parts)
         for part in parts:
             passes = self._passes(self._needs, flow, part, variances)
             for name, objective in self._objectives.items():
                 finite[name].append(objective.finite(objective.per_example(passes).detach(), passes))
-        return self._drop(inputs, {name: torch.cat(masks) for name, masks in finite.items()})
+        return self._drop(
+            inputs, {name: self._gather(inputs, name, torch.cat(masks)) for name, masks in finite.items()}
+        )
+
+    def _gather(self, inputs: StepInputs, name: str, own: Tensor) -> Tensor:
+        """Return a term's mask of the whole batch from those of all processes."""
+        source = self._sources[name]
+        return self.ranks.gather_masks(own, self._share(inputs)[source], inputs.sizes()[source])
 
     def _drop_nonfinite_gradients(self, flow: Flow, inputs: StepInputs) -> tuple[StepInputs, dict[str, int]]:
         """Return the inputs without the examples whose gradients are not finite, and how many each term lost."""
         finite: dict[str, Tensor] = {}
-        variances = batch_variances(self._needs, flow, self._teacher, [inputs], self._known)
+        variances = self._batch_variances(flow, [self._own(inputs)])
         for name, objective in self._objectives.items():
             if not objective.compares:
                 source = self._sources[name]
                 inputs_of_term = inputs.only(source)
                 with evaluating(flow):  # batch norm's running means must not follow these passes
-                    index = torch.arange(inputs_of_term.sizes()[source])
-                    finite[name] = self._finite_gradients(flow, inputs_of_term, name, index, variances)
+                    index = torch.arange(inputs_of_term.sizes()[source])[self._share(inputs)[source]]
+                    own = self._finite_gradients(flow, inputs_of_term, name, index, variances)
+                finite[name] = self._gather(inputs, name, own)
         return self._drop(inputs, finite)
 
     def _finite_gradients(
@@ -295,8 +348,10 @@ class Likelihood(Distiller):
     ----------
     dataset
         Defines the unit of the likelihood.
+    ranks
+        As for `Distiller`.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, ranks: Ranks | None = None) -> None:
         terms: dict[str, Any] = {name: {"weight": float(name == "nll")} for name in DistillationConfig().terms()}
-        super().__init__(DistillationConfig(**terms), None, (), dataset)
+        super().__init__(DistillationConfig(**terms), None, (), dataset, ranks=ranks)

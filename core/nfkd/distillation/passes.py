@@ -19,6 +19,7 @@ from nfkd.data import Batch
 from nfkd.distillation.known_passes import pass_over
 from nfkd.distillation.needs import Data, Needs, Synthesis, TeacherSamples, TermInput
 from nfkd.distillation.pool import Pool
+from nfkd.distillation.ranks import Ranks
 from nfkd.distillation.variances import Variances, teacher_variances
 from nfkd.flows.flow import Flow, Pass, evaluating
 
@@ -81,12 +82,16 @@ class StepInputs:
 
     def micro_batches(self, count: int) -> list[StepInputs]:
         """Split every source into `count` micro-batches; into fewer where a source has fewer examples."""
+        count = min(count, *self.sizes().values())
+        return [self] if count == 1 else [self.take(share) for share in self.shares(count)]
+
+    def shares(self, count: int) -> list[dict[TermInput, slice]]:
+        """Return `count` parts of all sources; where a source has fewer examples, each part has everything."""
         sizes = self.sizes()
-        count = min(count, *sizes.values())
-        if count == 1:
-            return [self]
+        if count > min(sizes.values()):
+            return [{source: slice(0, size) for source, size in sizes.items()}] * count
         slices = {source: equal_slices(size, count) for source, size in sizes.items()}
-        return [self.take({source: slices[source][number] for source in sizes}) for number in range(count)]
+        return [{source: slices[source][number] for source in sizes} for number in range(count)]
 
     def only(self, source: TermInput) -> StepInputs:
         """Return the inputs without the noise of other sources."""
@@ -227,10 +232,11 @@ def batch_variances(
     teacher: Flow | None,
     parts: Iterable[StepInputs],
     known: Pass | None = None,
+    ranks: Ranks | None = None,
 ) -> Variances | None:
     """Return the teacher's variances over all micro-batches, by passes of their own; None if no term reads any.
 
-    `known` is as in `make_passes`.
+    `known` is as in `make_passes`; `parts` are those of this process, if there are several.
     """
     data_needs = needs.get(Data())
     if data_needs is None or not data_needs.variances:
@@ -238,7 +244,7 @@ def batch_variances(
     alone: dict[TermInput, Needs] = {Data(): Needs(student=False, trace=data_needs.trace)}
     with torch.no_grad():
         passes = (require(make_passes(alone, student, teacher, part.only(Data()), known).teacher) for part in parts)
-        return teacher_variances(passes)
+        return teacher_variances(passes, ranks=ranks)
 
 
 def _synthesis_noise(count: int, student: Flow, batch: Batch, generator: torch.Generator, pool: Pool | None) -> Noise:

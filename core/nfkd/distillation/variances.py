@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from nfkd.distillation.ranks import Ranks
 from nfkd.flows.flow import Pass
 
 LATENTS = ""
@@ -17,7 +18,7 @@ _SMALLEST = 1e-6
 
 
 @torch.no_grad()
-def teacher_variances(passes: Iterable[Pass], *names: str) -> Variances:
+def teacher_variances(passes: Iterable[Pass], *names: str, ranks: Ranks | None = None) -> Variances:
     """Return variances over the examples of a batch and over dimensions, without gradients.
 
     For values h of B examples and D dimensions the variance is Σ_b Σ_d (h_bd − h̄)²/(B·D), with one mean h̄ of them all,
@@ -30,13 +31,17 @@ def teacher_variances(passes: Iterable[Pass], *names: str) -> Variances:
         The teacher's, over the micro-batches of the batch, one after another.
     *names
         `LATENTS` or layers that the passes trace; by default all of them.
+    ranks
+        The processes that have the other passes over the batch; by default there are none.
     """
     moments: dict[str, list[Tensor]] = {}
     for each in passes:
         for name in names or (LATENTS, *each.trace):
             found = torch.stack([_moments(values) for values in _levels(each, name)])
             moments.setdefault(name, []).append(found)
-    return {name: _variance(torch.stack(found)) for name, found in moments.items()}
+    gather = (ranks or Ranks()).gather
+    own = {name: _combine(torch.stack(found)) for name, found in moments.items()}
+    return {name: _combine(gather(each))[:, 2].clamp(min=_SMALLEST) for name, each in own.items()}
 
 
 def _levels(teacher: Pass, name: str) -> Sequence[Tensor]:
@@ -53,12 +58,13 @@ def _moments(values: Tensor) -> Tensor:
     return torch.stack([count.to(mean.dtype), mean, variance])
 
 
-def _variance(moments: Tensor) -> Tensor:
-    """Return the variances of all values, (L,), from the moments of P micro-batches, (P, L, 3).
+def _combine(moments: Tensor) -> Tensor:
+    """Return number, mean and variance of all values, (L, 3), from those of P parts, (P, L, 3).
 
-    The mean of the variances plus the variance of the means.
+    The variance is the mean of the variances plus the variance of the means.
     """
     count, mean, variance = moments.unbind(2)
-    share = count / count.sum(0).clamp(min=1)
-    spread = mean - (share * mean).sum(0)
-    return (share * (variance + spread.square())).sum(0).clamp(min=_SMALLEST)
+    total = count.sum(0)
+    share = count / total.clamp(min=1)
+    middle = (share * mean).sum(0)
+    return torch.stack([total, middle, (share * (variance + (mean - middle).square())).sum(0)], dim=1)

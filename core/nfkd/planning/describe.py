@@ -72,6 +72,8 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     device = resolve_device(config.compute) if not problems else None
     available = memory_available(device) if device else 0
     problems += accumulation_problems(config) + precision_problems(config.training, device)
+    if teacher is not None and config.compute.devices > 1:
+        problems.append(ConfigProblem("compute.devices", "a teacher from Python trains with one device: set it to 1"))
     problems += _search_problems(config.training) + _ablation_problems(config)
     warnings = config.notices + precision_warnings(config.training, device) + teacher_warnings(config, run)
     dataset = None

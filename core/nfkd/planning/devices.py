@@ -21,13 +21,22 @@ def resolve_device(config: ComputeConfig) -> torch.device:
 
 
 def device_problems(config: ComputeConfig) -> list[ConfigProblem]:
-    """Return a problem if the device is not available."""
+    """Return a problem if the device is not available, or not as often as configured."""
     missing = (config.device == "cuda" and not torch.cuda.is_available()) or (
         config.device == "mps" and not torch.backends.mps.is_available()
     )
-    if not missing:
+    if missing:
+        return [ConfigProblem("compute.device", f"this machine has no usable {config.device}: choose auto or cpu")]
+    kind, here = resolve_device(config).type, int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
+    if here == 1:
         return []
-    return [ConfigProblem("compute.device", f"this machine has no usable {config.device}: choose auto or cpu")]
+    if kind == "mps":
+        message = "several processes cannot share a GPU of this kind: set it to 1, or compute.device to cpu"
+        return [ConfigProblem("compute.devices", message)]
+    if kind == "cuda" and here > torch.cuda.device_count():
+        message = f"this machine has {torch.cuda.device_count()} usable GPUs, not {here}: set it to as many, or to 1"
+        return [ConfigProblem("compute.devices", message)]
+    return []
 
 
 def precision_problems(training: TrainingConfig, device: torch.device | None) -> list[ConfigProblem]:
@@ -73,5 +82,5 @@ def memory_available(device: torch.device) -> int:
 
 
 def thread_count(config: ComputeConfig) -> int:
-    """Return the number of threads; by default all cores except one, which is for the studio."""
-    return config.threads or max(1, (os.cpu_count() or 2) - 1)
+    """Return the threads of each process; by default all cores except one, for the studio, are shared between them."""
+    return config.threads or max(1, ((os.cpu_count() or 2) - 1) // config.devices)

@@ -10,6 +10,7 @@ from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.cost import FlowCost, flow_cost, initialisation_cost
 from nfkd.planning.costs import kept_examples, sample_counts
+from nfkd.planning.devices import resolve_device
 from nfkd.planning.plans import flow_config, stage_batch_size, teacher_of
 from nfkd.protocol.requests import FlowDescription
 from nfkd.protocol.roles import Role, the_role
@@ -19,16 +20,21 @@ _BYTES = 4
 
 def accumulation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
     """Return why a batch cannot be split: too few examples, or terms that compare its examples."""
-    training = config.training
+    training, devices = config.training, config.compute.devices
     problems = []
     smallest = training.student_batch_size
-    if training.accumulate > smallest:
-        message = f"a batch of {smallest:,} examples cannot make {training.accumulate:,} micro-batches"
+    if devices > smallest:
+        message = f"a batch of {smallest:,} examples cannot be shared by {devices:,} devices"
+        problems.append(ConfigProblem("compute.devices", message))
+    elif training.accumulate > smallest // devices:
+        each = f" on each of {devices:,} devices" if devices > 1 else ""
+        message = f"a batch of {smallest:,} examples cannot make {training.accumulate:,} micro-batches{each}"
         problems.append(ConfigProblem("training.accumulate", message))
-    if training.accumulate > 1:
+    if training.accumulate > 1 or devices > 1:
+        field = "training.accumulate" if devices == 1 else "compute.devices"
         message = (
             "it compares the examples of a batch with each other and needs the whole batch at once: "
-            "set training.accumulate to 1, or set the term's weight to zero"
+            f"set {field} to 1, or set the term's weight to zero"
         )
         comparing = [name for name in config.distillation.active_terms() if OBJECTIVES[name].compares]
         problems += [ConfigProblem(f"distillation.{name}.weight", message) for name in comparing]
@@ -37,13 +43,21 @@ def accumulation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
 
 def accumulation_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
     """Return warnings about fewer micro-batches than configured, and about results that differ from whole batches."""
-    count = config.training.accumulate
+    devices = config.compute.devices
+    count = config.training.accumulate * devices
     if count == 1:
         return []
+    field, parts = ("training.accumulate", "micro-batch") if devices == 1 else ("compute.devices", "device's part")
     warnings = []
+    if devices > 1:
+        message = "the expected time is that of one device"
+        warnings.append(ConfigProblem(field, message))
     samples = sample_counts(config.distillation)
     fewest = min(samples, key=lambda name: samples[name], default="")
-    if fewest and samples[fewest] < count:
+    if fewest and samples[fewest] < devices:
+        message = f"{TERMS[fewest].label} draws {samples[fewest]:,} samples a step: each device computes whole batches"
+        warnings.append(ConfigProblem(field, message))
+    elif fewest and samples[fewest] < count:
         message = (
             f"{TERMS[fewest].label} draws {samples[fewest]:,} samples a step: the student's batch makes only as many "
             "micro-batches"
@@ -53,10 +67,9 @@ def accumulation_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDes
     for role, flow in flows.items():
         if role != untrained and any(layer.kind == "batch_norm" for layer in flow.layers):
             message = (
-                f"{the_role(role)}'s batch norms see one micro-batch at a time: training differs from that on whole "
-                "batches"
+                f"{the_role(role)}'s batch norms see one {parts} at a time: training differs from that on whole batches"
             )
-            warnings.append(ConfigProblem("training.accumulate", message))
+            warnings.append(ConfigProblem(field, message))
     return warnings
 
 
@@ -65,7 +78,8 @@ def stage_cost(config: ExperimentConfig, role: Role, dataset: Dataset) -> tuple[
     chosen, training, terms = flow_config(config, role), config.training, config.distillation
     teacher, batch_size = teacher_of(config, role), stage_batch_size(config, role)
     samples = sample_counts(terms).values() if teacher else ()
-    count = min(training.accumulate, batch_size, *samples)
+    devices = config.compute.devices if resolve_device(config.compute).type == "cuda" else 1  # CPUs share the memory
+    count = min(training.accumulate * devices, batch_size, *samples)
     examples, copies, teacher_memory = math.ceil(batch_size / count), training.ema_decay > 0, 0
     if teacher:
         kept_by_student, kept_by_teacher = kept_examples(terms, batch_size, count)

@@ -101,7 +101,7 @@ def _train(context: RunContext, weight_decay: float, number: int) -> tuple[float
         config,
         data,
         state,
-        Likelihood(data),
+        Likelihood(data, context.ranks),
         steps=steps,
         limit=steps,
         patience=0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from nfkd.config import ExperimentConfig, TrainingConfig
 from nfkd.data import Dataset
 from nfkd.distillation.inheritance import Inheritance
+from nfkd.distillation.ranks import Ranks
 from nfkd.evaluation.reference import Reference
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
@@ -51,6 +52,8 @@ class RunContext:
         Directories of other runs that may have the same trained teacher.
     weight_decay
         Found by the search for student, baseline and ablation; None without a search.
+    ranks
+        The processes that train together.
     """
 
     run: Path
@@ -69,6 +72,7 @@ class RunContext:
     teacher: ForeignFlow | None = None
     donors: tuple[Path, ...] = ()
     weight_decay: float | None = None
+    ranks: Ranks = field(default_factory=Ranks)
 
     def training(self, stage: Role) -> TrainingConfig:
         """Return the settings of a stage's training, with the weight decay of a search."""

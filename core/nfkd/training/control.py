@@ -8,11 +8,15 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal
+from itertools import count
+from typing import Any, Literal
 
 from torch import Tensor
 
 from nfkd.protocol.roles import Role
+
+Request = tuple[Any, ...]
+"""A request on its way to another process: its name and its values."""
 
 
 class StopStage(Exception):  # noqa: N818 - a request, not an error
@@ -54,6 +58,9 @@ class Control:
         self._stop: Literal["stage", "run"] | None = None
         self._requests: deque[Future[LiveWeights]] = deque()
         self._closed = False
+        self._send: Callable[[Request], None] | None = None
+        self._asked: dict[int, Future[LiveWeights]] = {}
+        self._numbers = count()
 
     @property
     def paused(self) -> bool:
@@ -69,11 +76,13 @@ class Control:
         """Pause at the next step."""
         with self._changed:
             self._paused = True
+            self._forward("pause")
 
     def resume(self) -> None:
         """Continue after a pause."""
         with self._changed:
             self._paused = False
+            self._forward("resume")
             self._changed.notify_all()
 
     def stop(self, scope: Literal["stage", "run"]) -> None:
@@ -81,6 +90,7 @@ class Control:
         with self._changed:
             self._stop = "run" if "run" in (scope, self._stop) else "stage"
             self._paused = False
+            self._forward("stop", self._stop)
             self._changed.notify_all()
 
     def begin_stage(self) -> None:
@@ -100,10 +110,57 @@ class Control:
         with self._changed:
             if self._closed:
                 future.set_exception(NotTraining())
+            elif self._send is not None:
+                self._ask(future)
             else:
                 self._requests.append(future)
                 self._changed.notify_all()
         return future
+
+    def forward(self, send: Callable[[Request], None]) -> None:
+        """Send every request on, those before included: another process trains. It handles them by `receive`."""
+        with self._changed:
+            self._send = send
+            if self._paused:
+                self._forward("pause")
+            if self._stop is not None:
+                self._forward("stop", self._stop)
+            while self._requests:
+                self._ask(self._requests.popleft())
+
+    def _forward(self, *request: Any) -> None:
+        if self._send is not None:
+            self._send(request)
+
+    def _ask(self, future: Future[LiveWeights]) -> None:
+        number = next(self._numbers)
+        self._asked[number] = future
+        self._forward("weights", number)
+
+    def receive(self, request: Request, reply: Callable[[int, LiveWeights | None], None]) -> None:
+        """Handle a request that another process has sent on; `reply` gets its number and the weights, if any."""
+        match request:
+            case ("pause",):
+                self.pause()
+            case ("resume",):
+                self.resume()
+            case ("stop", scope):
+                self.stop(scope)
+            case ("weights", number):
+                self.live_weights().add_done_callback(lambda done: reply(number, _result(done)))
+            case _:
+                pass
+
+    def receive_weights(self, number: int, weights: LiveWeights | None) -> None:
+        """Answer a request for weights that was sent on."""
+        with self._changed:
+            future = self._asked.pop(number, None)
+        if future is None or not future.set_running_or_notify_cancel():
+            return
+        if weights is None:
+            future.set_exception(NotTraining())
+        else:
+            future.set_result(weights)
 
     def poll(self, copy: Callable[[], LiveWeights]) -> None:
         """Handle the requests; the training thread calls this between two steps.
@@ -159,8 +216,10 @@ class Control:
     def close(self) -> None:
         """Let all waiting and later requests for weights fail."""
         with self._changed:
-            self._closed = True
+            self._closed, asked = True, list(self._asked)
         self.between_stages()
+        for number in asked:
+            self.receive_weights(number, None)
 
     def _answer(self, copy: Callable[[], LiveWeights]) -> None:
         if not self._requests:
@@ -174,6 +233,10 @@ class Control:
                 future.set_result(copy())
             except Exception as error:  # noqa: BLE001 - the requester gets the error; training continues
                 future.set_exception(error)
+
+
+def _result(done: Future[LiveWeights]) -> LiveWeights | None:
+    return None if done.cancelled() or done.exception() is not None else done.result()
 
 
 def _no_weights() -> LiveWeights:

@@ -14,6 +14,7 @@ import torch
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import Dataset, load_dataset
+from nfkd.distillation.ranks import Ranks
 from nfkd.evaluation.outliers import outlier_note
 from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.verdict import ablations_of, verdict_of, verdict_without_baseline
@@ -51,6 +52,7 @@ from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.context import RunContext
 from nfkd.training.control import Control
 from nfkd.training.data_check import fingerprint_text, require_same_data
+from nfkd.training.follower import RunStart
 from nfkd.training.perceptual_file import pin_perceptual
 from nfkd.training.progress import SEARCH, RunProgress, Stage
 from nfkd.training.seed_run import SeedRun, seed_checkpoint
@@ -77,6 +79,8 @@ class Experiment:
         The measured times of the parts of its stages, for the remaining time; None if they were not measured.
     donors
         Directories of other runs. A teacher that one of them has trained in the same way is taken over, not trained.
+    ranks
+        The processes that train together, of which this one leads; by default it is alone.
     """
 
     def __init__(
@@ -90,7 +94,9 @@ class Experiment:
         teacher: ForeignFlow | None = None,
         units: Mapping[Role, UnitTimes] | None = None,
         donors: Sequence[Path] = (),
+        ranks: Ranks | None = None,
     ) -> None:
+        self._ranks = ranks or Ranks()
         self._teacher, self._units, self._donors = teacher, units, tuple(donors)
         self._run, self._config, self._emit, self._control, self._resume = run, config, emit, control, resume
         self._row = read_row(run)
@@ -131,11 +137,16 @@ class Experiment:
         perceptual = pin_perceptual(self._run, self._config.distillation.skd)
         seeds = self._config.seeds.values()
         checkpoints = {seed: seed_checkpoint(self._run, self._config, seed) if self._resume else None for seed in seeds}
-        device, threads = resolve_device(self._config.compute), self._threads(checkpoints)
+        device = self._ranks.device(resolve_device(self._config.compute))
+        threads = self._threads(checkpoints)
         torch.set_num_threads(threads)
+        self._ranks.begin_run(
+            lambda: RunStart(self._config, fingerprint_text(load_dataset(self._config.data)), threads)
+        )
         self.change(state="running", device=str(device), cause="", seeds_done=0)
         started = "Resumed" if self._resume else "Started"
-        self.log(f"{started} on {device_name(device)}, {threads} threads: {description.data}")
+        processes = f", processes: {label}" if (label := self._ranks.label) else ""
+        self.log(f"{started} on {device_name(device)}, {threads} threads{processes}: {description.data}")
         for warning in self._config.notices if self._resume else description.warnings:
             self.log(f"{warning.path}: {warning.message}", "warning")
         if data_warning:
@@ -181,6 +192,7 @@ class Experiment:
             reference=self._reference,
             teacher=None if self._teacher is None else on_scaled_values(self._teacher, dataset),
             donors=self._donors,
+            ranks=self._ranks,
         )
 
     def _progress(self, description: Description, dataset: Dataset) -> RunProgress:

@@ -12,6 +12,7 @@ import torch
 
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.data import DataError
+from nfkd.distillation.ranks import Ranks
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.isolation import plain_torch
 from nfkd.planning.times import UnitTimes
@@ -23,6 +24,7 @@ from nfkd.runs.lock import run_lock
 from nfkd.training.control import Control, StopRun
 from nfkd.training.diagnosis import DivergedError
 from nfkd.training.experiment import Experiment
+from nfkd.training.launch import Launch, launch_run
 
 
 @plain_torch()
@@ -36,16 +38,20 @@ def execute_run(
     teacher: ForeignFlow | None = None,
     units: Mapping[Role, UnitTimes] | None = None,
     donors: Sequence[Path] = (),
+    ranks: Ranks | None = None,
 ) -> RunState:
     """Execute a run, from its first step or from its checkpoints; arguments as for `Experiment`.
 
-    The last event is always `RunFinished` or `RunFailed`.
+    The last event is always `RunFinished` or `RunFailed`. Without `ranks`, an experiment with several devices is
+    executed in as many processes, which are started here.
 
     Returns
     -------
     RunState
         ``finished``, ``stopped`` or ``failed``.
     """
+    if ranks is None and config.compute.devices > 1:
+        return launch_run(Launch(run, config, resume, units, tuple(donors)), emit, control)
     state: RunState = "failed"
     last: RunFinished | RunFailed | None = None
     ended = False
@@ -58,7 +64,7 @@ def execute_run(
     try:
         with run_lock(run):
             experiment = Experiment(
-                run, config, watch, control, resume=resume, teacher=teacher, units=units, donors=donors
+                run, config, watch, control, resume=resume, teacher=teacher, units=units, donors=donors, ranks=ranks
             )
             try:
                 experiment.execute()
@@ -138,7 +144,7 @@ class TrainingJob(threading.Thread):
 
     Parameters
     ----------
-    run, config, emit, resume, units, donors
+    run, config, emit, resume, units, donors, ranks
         As for `execute_run`.
     on_end
         Called at the end of the thread.
@@ -153,6 +159,7 @@ class TrainingJob(threading.Thread):
         resume: bool = False,
         units: Mapping[Role, UnitTimes] | None = None,
         donors: Sequence[Path] = (),
+        ranks: Ranks | None = None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name=f"training {run.name}", daemon=False)
@@ -161,6 +168,7 @@ class TrainingJob(threading.Thread):
         self.state: RunState = "queued"
         self._config, self._emit, self._on_end = config, emit, on_end
         self._resume, self._units, self._donors = resume, units, donors
+        self._ranks = ranks
 
     def run(self) -> None:
         """Execute the run; see `execute_run`."""
@@ -173,6 +181,7 @@ class TrainingJob(threading.Thread):
                 resume=self._resume,
                 units=self._units,
                 donors=self._donors,
+                ranks=self._ranks,
             )
         finally:
             self._on_end()

@@ -17,6 +17,7 @@ from nfkd.protocol.records import Ending
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
 from nfkd.training.curve_values import describe_masked, term_values
 from nfkd.training.curves import CurveLog
+from nfkd.training.follower import stage_start
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.state import StageState, copy_weights
 from nfkd.training.step import device_of, make_step
@@ -109,6 +110,7 @@ class Trainer:
         state, config = self._state, self._config
         ended: Ending = ""
         system = SystemUsage(device_of(state.flow), state.step, self._curves.elapsed)
+        self._loss.ranks.begin_stage(lambda: stage_start(state, self._loss, self._steps))
         try:
             while state.step < self._limit and not self._out_of_patience():
                 self._control.poll(self._copy)
@@ -121,6 +123,7 @@ class Trainer:
                     self._curves.add(state.step, usage)
                 if state.step % config.training.checkpoint_every == 0:
                     self._curves.flush()
+                    self._loss.ranks.require_same(state.flow)
                     self._hooks.checkpoint()
                 self._hooks.progress()
             if state.step < self._limit:
@@ -135,6 +138,7 @@ class Trainer:
             raise
         finally:
             self._curves.flush()
+            self._loss.ranks.end_stage()
         state.load_final_weights()
         return ended
 
@@ -144,7 +148,8 @@ class Trainer:
     def _step(self) -> None:
         state = self._state
         rate = learning_rate(self._training, state.step, self._steps)
-        loss, values = make_step(state, self._loss, self._dataset, self._training, rate)
+        with self._loss.ranks.step():
+            loss, values = make_step(state, self._loss, self._dataset, self._training, rate)
         self._curves.add(state.step, values | term_values(loss, self._dataset, values) | {"learning_rate": rate})
         self._warn_about_masked(loss)
 

@@ -93,7 +93,7 @@ class SeedRun:
             compared=len(context.reference.test),
             floors=context.reference.floors,
             features=features.info if isinstance(features, LocalFeatures) else None,
-            versions=library_versions(),
+            versions=library_versions() | ({"processes": ranks} if (ranks := context.ranks.label) else {}),
             latents=features is None and (context.teacher is None or "latents" not in context.teacher.unsupported),
         )
         self._writer = self._open_writer(started)
@@ -283,7 +283,7 @@ class SeedRun:
     def _make_loss(self, stage: Role, teacher: Flow | None, state: StageState) -> Distiller:
         context = self._context
         if teacher is None:
-            return Likelihood(context.dataset)
+            return Likelihood(context.dataset, context.ranks)
         file = PoolFile(self._directory, stage, self._seed)
         return Distiller(
             context.config.distillation,
@@ -294,6 +294,7 @@ class SeedRun:
             measure_every=context.config.monitor.shares_every,
             norms=state.norms,
             pool=stage_pool(context, file, teacher, resumed=state.step > 0),
+            ranks=context.ranks,
         )
 
     def _load_teacher(self, stage: Role) -> Flow:

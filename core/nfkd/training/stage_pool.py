@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nfkd.config import ExperimentConfig
 from nfkd.distillation.known_passes import teacher_passes
 from nfkd.distillation.pool import Pool, PoolError, draw_pool
 from nfkd.flows.flow import Flow
 from nfkd.flows.precision import networks_in
 from nfkd.planning.pools import cached_layers
+from nfkd.protocol.records import LayerPair
 from nfkd.protocol.roles import Role, role_name, the_role
 from nfkd.runs.errors import RunError
 from nfkd.training.generators import named_generator
@@ -48,7 +51,8 @@ def stage_pool(context: RunContext, file: PoolFile, teacher: Flow, *, resumed: b
     if not context.config.distillation.pool.share:
         return None
     pool = _read(context, file, teacher) if resumed else None
-    return _with_passes(context, file, teacher, _draw(context, file, teacher) if pool is None else pool)
+    pool = _draw(context, file, teacher) if pool is None else pool
+    return with_passes(context.config, context.pairs(file.stage), teacher, pool, context.between)
 
 
 def _read(context: RunContext, file: PoolFile, teacher: Flow) -> Pool | None:
@@ -80,12 +84,26 @@ def pool_failure(stage: Role, error: PoolError) -> RunError:
     return RunError(title, f"{error}.", action)
 
 
-def _with_passes(context: RunContext, file: PoolFile, teacher: Flow, pool: Pool) -> Pool:
-    """Return a pool with the teacher's pass over it, if a term reads it and it fits into the cache."""
-    config, dataset = context.config, context.dataset
-    pairs, shape = context.pairs(file.stage), dataset.event_shape
-    layers = cached_layers(config.distillation, pairs, teacher.layer_info(), shape, len(pool))
+def with_passes(
+    config: ExperimentConfig,
+    pairs: Sequence[LayerPair],
+    teacher: Flow,
+    pool: Pool,
+    between: Callable[[], None] = lambda: None,
+) -> Pool:
+    """Return a pool with the teacher's pass over it, if a term reads it and it fits into the cache.
+
+    Parameters
+    ----------
+    config, pairs
+        The experiment and the matched layers of the stage.
+    teacher, pool
+        The frozen flow that the stage learns from, and its samples.
+    between
+        Called before each chunk of rows; it may raise to stop.
+    """
+    layers = cached_layers(config.distillation, pairs, teacher.layer_info(), teacher.event_shape, len(pool))
     if layers is None:
         return pool
     with networks_in(config.training.precision):  # as in the steps
-        return replace(pool, known=teacher_passes(teacher, pool, layers, context.between))
+        return replace(pool, known=teacher_passes(teacher, pool, layers, between))

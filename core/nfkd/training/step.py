@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from nfkd.config import TrainingConfig
 from nfkd.data import Dataset
 from nfkd.distillation.distiller import Distiller, Loss
+from nfkd.flows.autoregressive import BatchNorm
 from nfkd.flows.flow import Flow
 from nfkd.flows.precision import networks_in
 from nfkd.training.curve_values import step_values
@@ -51,10 +53,12 @@ def make_step(
     if not flow.initialized:
         first = real if loss.uses_data else batch
         flow.initialize(first.x, first.context)
+        loss.ranks.share_state(flow)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     with networks_in(training.precision):
         found = loss.backward(flow, batch, generators, state.step, training.accumulate)
+    loss.ranks.average(_running_moments(flow))
     values = step_values(found, dataset)
     if not all(math.isfinite(value) for value in values.values()):
         with networks_in(training.precision):
@@ -64,6 +68,12 @@ def make_step(
     state.optimizer.step()
     state.count_step()
     return found, values
+
+
+def _running_moments(flow: Flow) -> list[Tensor]:
+    """Return the running means and variances of batch norms, which each process updates from its part of a batch."""
+    norms = (layer for layer in flow.layers if isinstance(layer, BatchNorm))
+    return [buffer for layer in norms for buffer in layer.buffers() if buffer.is_floating_point()]
 
 
 def device_of(flow: Flow) -> torch.device:

@@ -83,3 +83,14 @@ def test_a_run_whose_estimate_exceeds_the_memory_is_refused_before_it_starts(tmp
         del hog
         torch.cuda.empty_cache()
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")
+def test_two_gpus_agree_with_one(tmp_path: Path) -> None:
+    curves = {
+        count: nfkd.run(digits("cuda", f"compute.devices={count}"), tmp_path / str(count)).curves for count in (1, 2)
+    }
+    for stage in ("teacher", "student", "baseline"):
+        two, one = (curves[count][stage]["train/nll"].values for count in (2, 1))
+        np.testing.assert_allclose(two[:5], one[:5], rtol=1e-3)  # rounding differences grow with the steps
+        np.testing.assert_allclose(two, one, rtol=5e-2)
