@@ -437,6 +437,7 @@ def _serve(behaviour: str) -> int:
                 if behaviour == "noisy":
                     sys.stdout.buffer.write(b"training started!\n")
                     sys.stdout.buffer.flush()
+            if not isinstance(message, ask.Call):
                 continue
             if isinstance(message.request, ReadPlane):  # the request that makes it crash
                 sys.stderr.write(f"Traceback (most recent call last):\n{CRASH_MESSAGE}\n")

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
+from nfkd.building import replacing_directory
 from nfkd.files import is_regular, replace_file
 from nfkd.protocol.events import ErrorInfo, LogLine, RunChanged, RunEvent, RunFailed
 from nfkd.protocol.queue import RayCluster
 from nfkd.protocol.records import RunState
-from nfkd.runs.building import replacing_directory
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.labels import LABELS
 from nfkd.runs.launch_file import Launch, public_address

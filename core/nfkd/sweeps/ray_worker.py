@@ -19,12 +19,12 @@ from typing import Any
 
 import msgspec
 
+from nfkd.building import private_directory
 from nfkd.config import ExperimentConfig
 from nfkd.config.paths import config_paths
 from nfkd.files import is_taken
 from nfkd.protocol.events import LogLine, RunEvent, StageFinished, StageStarted
 from nfkd.protocol.records import RunState
-from nfkd.runs.building import private_directory
 from nfkd.runs.launch_file import Launch, write_launch
 from nfkd.runs.log import append_log
 from nfkd.runs.parcel import Piece, pieces, write_piece

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nfkd.runs.building import private_directory, replacing_directory
+from nfkd.building import private_directory, replacing_directory
 from nfkd.runs.errors import RunError
 from nfkd.runs.launch_file import LAUNCH, Launch, public_address, read_launch, write_launch
 from nfkd.runs.parcel import pieces, write_piece

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from nfkd.protocol.codec import PROTOCOL, from_client, to_wire
@@ -22,7 +23,7 @@ def main() -> None:
     sys.stdout.buffer.flush()
     decoder, sent, told = FrameDecoder(), sum(map(len, frames)), 0
     while told < 0.9 * sent:
-        for body in decoder.feed(sys.stdin.buffer.read1(1 << 16)):
+        for body in decoder.feed(os.read(0, 1 << 16)):
             message = from_client(body)
             told = message.total if isinstance(message, Received) else told
     report = LogLine(run="", level="info", text=f"{told} of {sent}", time=0.0)
