@@ -1,7 +1,7 @@
 """Transformers over the tokens of an example: layers with attention, a cache of keys and values, and patches.
 
-The layers are those of TarFlow (Zhai et al. 2024, arXiv 2412.06329) and of vision transformers (Dosovitskiy et al. 2020,
-arXiv 2010.11929): ``x += attention(norm(x)); x += mlp(norm(x))``.
+The layers are those of TarFlow (Zhai et al. 2024, arXiv 2412.06329) and of vision transformers (Dosovitskiy et al.
+2020, arXiv 2010.11929): ``x += attention(norm(x)); x += mlp(norm(x))``.
 """
 
 from __future__ import annotations
