@@ -8,6 +8,7 @@ latents, so the reverse holds.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,7 @@ class MaskedAutoregressive(SequentialLayer):
         super().__init__()
         self.register_buffer("order", order)
         self._transform = transform
+        self.passes = (1, len(order))
         self.network = MADE(
             len(order),
             transform.parameters,
@@ -97,6 +99,10 @@ class InverseAutoregressive(MaskedAutoregressive):
     The inverse of `MaskedAutoregressive`, with the same parameters. With `Affine`, x = z·σ + μ with σ and μ from the
     latents before.
     """
+
+    def __init__(self, order: Tensor, transform: Elementwise, **settings: Any) -> None:
+        super().__init__(order, transform, **settings)
+        self.passes = (len(order), 1)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return z and the log-determinant, feature by feature or by Jacobi iteration."""

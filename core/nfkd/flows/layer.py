@@ -11,7 +11,15 @@ _LOG_TWO_PI = math.log(2 * math.pi)
 
 
 class Layer(nn.Module, ABC):
-    """A bijection of a batch; a conditional flow passes the context, (B, context features)."""
+    """A bijection of a batch; a conditional flow passes the context, (B, context features).
+
+    Attributes
+    ----------
+    passes
+        How many passes, one after another, `forward` and `inverse` take through the layer's network.
+    """
+
+    passes: tuple[int, int] = (1, 1)
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from nfkd.config import TERMS, ConfigProblem, DistillationConfig, ExperimentConfig
 from nfkd.distillation.needs import Data, Needs, Synthesis, TeacherSamples, TermInput, combine_needs
 from nfkd.distillation.objectives import OBJECTIVES
-from nfkd.flows.autoregressive import InverseAutoregressive, MaskedAutoregressive
 from nfkd.flows.flow import Flow
+from nfkd.flows.layer import Layer
 
 _TRAINED = 3
 """A pass with its backward costs as much as this many passes."""
@@ -48,13 +48,9 @@ def pass_cost(flow: Flow) -> PassCost:
     networks (64 units) and D/4 times with wide ones (512). D is the estimate.
     """
     depth = float(len(flow.layers))
-    layers = [module for module in flow.modules() if isinstance(module, MaskedAutoregressive)]
-    if not layers:
-        return PassCost(depth, depth)
-    features = max(len(layer.order) for layer in layers)
-    if any(isinstance(layer, InverseAutoregressive) for layer in layers):
-        return PassCost(features * depth, depth, features)
-    return PassCost(depth, features * depth, features)
+    passes = [module.passes for module in flow.modules() if isinstance(module, Layer)]
+    encode, decode = (max((counts[way] for counts in passes), default=1) for way in (0, 1))
+    return PassCost(encode * depth, decode * depth, max(encode, decode))
 
 
 def term_needs(config: DistillationConfig, only: str = "") -> dict[TermInput, Needs]:
