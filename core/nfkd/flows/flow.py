@@ -4,62 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
+from nfkd.flows.jacobi import TOLERANCE, JacobiReport, SampleMethod, check_method, jacobi
+from nfkd.flows.latents import Latents, Pass
 from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal
 from nfkd.protocol.requests import LayerInfo
 
 Capability = Literal["log_prob", "latents", "synthesis"]
-
-
-@dataclass(frozen=True)
-class Latents:
-    """The latents of a batch.
-
-    Attributes
-    ----------
-    parts
-        The split-off latents in the order of the splits, then the last one; each (B, …).
-    log_det
-        Log-determinant of the data-to-latents Jacobian, (B,) nats.
-    """
-
-    parts: tuple[Tensor, ...]
-    log_det: Tensor
-
-    def flat(self) -> Tensor:
-        """Return the latents of each example as one vector, (B, D)."""
-        return torch.cat([part.flatten(1) for part in self.parts], dim=1)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """The results of one pass from data to latents.
-
-    Attributes
-    ----------
-    log_prob
-        (B,) nats.
-    latents
-        Of the batch.
-    trace
-        ``{layer: (tensor after it, log-determinant so far)}`` in order; empty unless requested.
-    """
-
-    log_prob: Tensor
-    latents: Latents
-    trace: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    @property
-    def base_log_prob(self) -> Tensor:
-        """The log-density of the latents under their priors, (B,) nats: `log_prob` without the log-determinant."""
-        return self.log_prob - self.latents.log_det
 
 
 @dataclass(frozen=True)
@@ -335,6 +293,10 @@ class Flow(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
         context: Tensor | None = None,
+        *,
+        method: SampleMethod = "exact",
+        tolerance: float = TOLERANCE,
+        segment: int | None = None,
     ) -> Tensor:
         """Return n samples, (n, *event_shape).
 
@@ -348,6 +310,8 @@ class Flow(nn.Module):
             On the CPU; torch's global one if None.
         context
             (n, context_features) for a conditional flow.
+        method
+            ``exact``, or ``jacobi`` for `jacobi` iteration of the autoregressive layers, by `tolerance` and `segment`.
 
         Raises
         ------
@@ -355,7 +319,17 @@ class Flow(nn.Module):
             When an argument is of another type, shape or device; the message says what to write.
         """
         check_sampling(n, temperature, generator)
-        return self.synthesize(self.draw_noise(n, generator), temperature, context)
+        check_method(method)
+        with nullcontext() if method == "exact" else self.jacobi(tolerance, segment):
+            return self.synthesize(self.draw_noise(n, generator), temperature, context)
+
+    def jacobi(self, tolerance: float = TOLERANCE, segment: int | None = None) -> AbstractContextManager[JacobiReport]:
+        """Solve this flow's autoregressive layers by Jacobi iteration inside a ``with`` block; see `jacobi.jacobi`.
+
+        It serves `sample`, `synthesize` and `decode`; of an inverse autoregressive flow also `forward` and `log_prob`.
+        """
+        layers = {entry.name: layer for entry, layer in zip(self._entries, self.layers, strict=True)}
+        return jacobi(layers, tolerance, segment)
 
     def layer_info(self) -> list[LayerInfo]:
         """Return the name, label, kind, output shape and number of parameters of every layer."""

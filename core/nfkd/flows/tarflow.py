@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nfkd.flows.layer import Layer, sum_each
+from nfkd.flows.jacobi import SequentialLayer
+from nfkd.flows.layer import sum_each
 from nfkd.flows.precision import in_precision
 from nfkd.flows.transformer import KeyValueCache, Linear, Tokens, Transformer, embedding
 
@@ -72,7 +73,7 @@ class TokenNetwork(nn.Module):
         return self.outputs(self.transformer(h, temperature, cache))
 
 
-class TokenAutoregressive(Layer):
+class TokenAutoregressive(SequentialLayer):
     """z = (x − b)·exp(−a) for each token, with a and b from the tokens before it; log|det| = −Σa.
 
     Density takes one pass, the inverse x = z·exp(a) + b one token after another. The first token in the block's order
@@ -111,13 +112,31 @@ class TokenAutoregressive(Layer):
         return self._unordered(z), -sum_each(a)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return x, token by token."""
-        first, *rest = self._ordered(y).split(1, dim=1)
+        """Return x, token by token or by Jacobi iteration."""
+        return self._unordered(self.solve(self._ordered(y), context))
+
+    @property
+    def tokens(self) -> int:
+        """T."""
+        return self._tokens.count
+
+    def solve_exactly(self, y: Tensor, context: Tensor | None) -> Tensor:
+        """Return x of z, (B, T, D), both in the block's order."""
+        first, *rest = y.split(1, dim=1)
         tokens, cache = [first], KeyValueCache()
         for z in rest:
             a, b = self.network(tokens[-1], context, 1.0, cache).chunk(2, dim=-1)
             tokens.append(z * a.exp() + b)
-        return self._unordered(torch.cat(tokens, dim=1))
+        return torch.cat(tokens, dim=1)
+
+    def iterate(self, y: Tensor, x: Tensor, context: Tensor | None, segment: slice) -> Tensor:
+        """Return z·exp(a) + b for a segment of z, with a and b from x; all (B, T, D), in the block's order."""
+        begin = max(segment.start, 1)
+        first, z = y[:, segment.start : begin], y[:, begin : segment.stop]
+        if not z.shape[1]:
+            return first
+        a, b = self.network(x[:, : segment.stop - 1], context)[:, begin - 1 :].chunk(2, dim=-1)
+        return torch.cat([first, z * a.exp() + b], dim=1)
 
     def _ordered(self, x: Tensor) -> Tensor:
         tokens = self._tokens.split(x)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nfkd.data.units import DataUnits, Unit, evaluation_noise, units_from_json
 from nfkd.flows.flow import Capability, Flow, Latents, Pass, evaluating
 from nfkd.flows.inputs import as_tensor, check_context, check_examples, describe_type
+from nfkd.flows.jacobi import TOLERANCE, SampleMethod
 from nfkd.protocol.requests import LayerInfo
 from nfkd.runs.errors import RunError
 from nfkd.runs.weights import load_scaled_flow
@@ -157,6 +158,10 @@ class DataSpaceFlow(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
         context: Tensor | ArrayLike | None = None,
+        *,
+        method: SampleMethod = "exact",
+        tolerance: float = TOLERANCE,
+        segment: int | None = None,
     ) -> Tensor:
         """Return n samples in the data's units, (n, *event_shape).
 
@@ -171,8 +176,11 @@ class DataSpaceFlow(nn.Module):
             On the CPU; by default torch's own.
         context
             (n, context_features) in the data's units, for a conditional flow.
+        method, tolerance, segment
+            As in `Flow.sample`.
         """
-        z = self.scaled.sample(n, temperature, generator, self._scaled_context(context))
+        scaled = self._scaled_context(context)
+        z = self.scaled.sample(n, temperature, generator, scaled, method=method, tolerance=tolerance, segment=segment)
         x = self.units.to_data(z)
         if self.units.levels is None:
             return x.to(z.dtype)
