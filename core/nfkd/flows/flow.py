@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from nfkd.flows.denoising import denoised
+from nfkd.flows.guidance import guided, takes_guidance
 from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
 from nfkd.flows.jacobi import TOLERANCE, JacobiReport, SampleMethod, check_method, jacobi
 from nfkd.flows.latents import Latents, Pass
@@ -297,6 +299,9 @@ class Flow(nn.Module):
         method: SampleMethod = "exact",
         tolerance: float = TOLERANCE,
         segment: int | None = None,
+        guidance: float = 0.0,
+        attention_temperature: float | None = None,
+        denoise: float = 0.0,
     ) -> Tensor:
         """Return n samples, (n, *event_shape).
 
@@ -312,6 +317,10 @@ class Flow(nn.Module):
             (n, context_features) for a conditional flow.
         method
             ``exact``, or ``jacobi`` for `jacobi` iteration of the autoregressive layers, by `tolerance` and `segment`.
+        guidance, attention_temperature
+            Weight of the guidance, and the temperature of guidance without classes; see `guided`.
+        denoise
+            Standard deviation of the Gaussian noise that the flow's data had, to remove it (`denoised`).
 
         Raises
         ------
@@ -320,8 +329,28 @@ class Flow(nn.Module):
         """
         check_sampling(n, temperature, generator)
         check_method(method)
-        with nullcontext() if method == "exact" else self.jacobi(tolerance, segment):
-            return self.synthesize(self.draw_noise(n, generator), temperature, context)
+        self._check_context(context, n)
+        with ExitStack() as stack:
+            if guidance:
+                stack.enter_context(self.guided(guidance, attention_temperature, context))
+            if method == "jacobi":
+                stack.enter_context(self.jacobi(tolerance, segment))
+            x = self.synthesize(self.draw_noise(n, generator), temperature, context)
+        return denoised(self.log_prob, x, denoise, context) if denoise else x
+
+    def guided(
+        self, weight: float, attention_temperature: float | None = None, context: Tensor | None = None
+    ) -> AbstractContextManager[None]:
+        """Guide this flow's blocks inside a ``with`` block; see `nfkd.flows.guidance.guided`.
+
+        It serves `sample`, `synthesize` and `decode`, which are then no inverse of `encode`.
+        """
+        return guided(self.layers, weight, attention_temperature, context)
+
+    @property
+    def takes_guidance(self) -> bool:
+        """Whether samples can be guided."""
+        return takes_guidance(self.layers)
 
     def jacobi(self, tolerance: float = TOLERANCE, segment: int | None = None) -> AbstractContextManager[JacobiReport]:
         """Solve this flow's autoregressive layers by Jacobi iteration inside a ``with`` block; see `jacobi.jacobi`.

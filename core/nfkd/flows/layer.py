@@ -16,10 +16,13 @@ class Layer(nn.Module, ABC):
     Attributes
     ----------
     passes
-        How many passes, one after another, `forward` and `inverse` take through the layer's network.
+        The time of `forward` and `inverse` for a batch, roughly, in passes through the layer's network.
+    takes_guidance
+        Whether the layer can be guided during sampling (`nfkd.flows.guidance`).
     """
 
     passes: tuple[int, int] = (1, 1)
+    takes_guidance: bool = False
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nfkd.flows.guidance import active_guidance
 from nfkd.flows.jacobi import SequentialLayer
 from nfkd.flows.layer import sum_each
 from nfkd.flows.precision import in_precision
@@ -89,6 +90,9 @@ class TokenAutoregressive(SequentialLayer):
         Of the network; see `TokenNetwork`.
     """
 
+    passes = (1, 2)
+    takes_guidance = True
+
     def __init__(
         self,
         tokens: Tokens,
@@ -101,7 +105,6 @@ class TokenAutoregressive(SequentialLayer):
     ) -> None:
         super().__init__()
         self._tokens, self._reverse = tokens, reverse
-        self.passes = (1, tokens.count)
         self.network = TokenNetwork(tokens, channels, layers, context_features=context_features, generator=generator)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -123,9 +126,9 @@ class TokenAutoregressive(SequentialLayer):
     def solve_exactly(self, y: Tensor, context: Tensor | None) -> Tensor:
         """Return x of z, (B, T, D), both in the block's order."""
         first, *rest = y.split(1, dim=1)
-        tokens, cache = [first], KeyValueCache()
+        tokens, caches = [first], (KeyValueCache(), KeyValueCache())
         for z in rest:
-            a, b = self.network(tokens[-1], context, 1.0, cache).chunk(2, dim=-1)
+            a, b = self._guided(tokens[-1], context, caches).chunk(2, dim=-1)
             tokens.append(z * a.exp() + b)
         return torch.cat(tokens, dim=1)
 
@@ -135,8 +138,22 @@ class TokenAutoregressive(SequentialLayer):
         first, z = y[:, segment.start : begin], y[:, begin : segment.stop]
         if not z.shape[1]:
             return first
-        a, b = self.network(x[:, : segment.stop - 1], context)[:, begin - 1 :].chunk(2, dim=-1)
+        a, b = self._guided(x[:, : segment.stop - 1], context)[:, begin - 1 :].chunk(2, dim=-1)
         return torch.cat([first, z * a.exp() + b], dim=1)
+
+    def _guided(
+        self, tokens: Tensor, context: Tensor | None, caches: tuple[KeyValueCache, KeyValueCache] | None = None
+    ) -> Tensor:
+        """Return the network's outputs, guided if guidance is active; the second cache is for the weaker prediction."""
+        own, other = caches or (None, None)
+        start = 0 if own is None else len(own)
+        outputs = self.network(tokens, context, 1.0, own)
+        guidance = active_guidance()
+        if guidance is None:
+            return outputs
+        weaker = self.network(tokens, *guidance.weaker(context), other)
+        shares = torch.arange(start + 1, start + tokens.shape[1] + 1).to(outputs) / (self.tokens - 1)
+        return outputs + guidance.weight * shares[:, None] * (outputs - weaker)
 
     def _ordered(self, x: Tensor) -> Tensor:
         tokens = self._tokens.split(x)
