@@ -64,7 +64,13 @@ class Explorer:
 def _samples(opened: OpenedRun, request: Sample) -> Samples:
     """Sample every flow from the same latents."""
     dataset, count = in_units_of_run(opened.dataset, Path(opened.run), opened.seed), request.count
-    origin = Origin(kind="sample", count=count, temperature=request.temperature, noise_seed=request.noise_seed)
+    origin = Origin(
+        kind="sample",
+        count=count,
+        temperature=request.temperature,
+        noise_seed=request.noise_seed,
+        options=request.options,
+    )
     samples, densities, flags, values = {}, {}, {}, {}
     for role, flow in opened.flows.items():
         batch = draw_samples(opened, flow, origin)
@@ -84,6 +90,8 @@ def _samples(opened: OpenedRun, request: Sample) -> Samples:
         log_prob=values,
         noise=_plane_noise(opened, list(opened.flows.values()), request),
         noise_seed=request.noise_seed,
+        options=request.options,
+        guided=[role for role, flow in opened.flows.items() if request.options.guidance and flow.takes_guidance],
     )
 
 

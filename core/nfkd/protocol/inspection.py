@@ -19,6 +19,17 @@ MAX_COLUMNS_TESTED = 8
 """Columns of one `CompareColumns`."""
 
 
+class SampleOptions(Message, frozen=True):
+    """How samples are made besides their temperature."""
+
+    guidance: float = 0.0
+    """Weight of the guidance of flows that take it; zero for none."""
+    attention_temperature: float | None = None
+    """Of guidance without classes; None for guidance by classes."""
+    denoise: bool = False
+    """Whether the Gaussian noise of images is removed."""
+
+
 class Origin(Message, frozen=True):
     """Where an example comes from."""
 
@@ -38,6 +49,8 @@ class Origin(Message, frozen=True):
     """If set, `values` is the state of the flow `role` after this layer, and the example is found by inverting it."""
     path: str = ""
     """An image file, or a CSV file with a header; then `index` is the row."""
+    options: SampleOptions = msgspec.field(default_factory=SampleOptions)
+    """Of a sample."""
 
 
 class InspectMessage(RunMessage, frozen=True, kw_only=True):
