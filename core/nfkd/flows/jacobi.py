@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from nfkd.flows.layer import Layer
 
+Direction = Literal["encode", "decode"]
 SampleMethod = Literal["exact", "jacobi"]
 TOLERANCE = 1e-3
 """Largest relative change at which an iteration stops, as in STARFlow (arXiv 2506.06276)."""
@@ -75,7 +76,15 @@ class JacobiReport:
 
 
 class SequentialLayer(Layer):
-    """A layer with one direction that goes token by token, in the layer's own order of the tokens."""
+    """A layer with one direction that goes token by token, in the layer's own order of the tokens.
+
+    Attributes
+    ----------
+    iterated
+        That direction: *encode* for `forward`, *decode* for `inverse`.
+    """
+
+    iterated: Direction = "decode"
 
     @property
     @abstractmethod
