@@ -127,6 +127,7 @@ def test_only_flows_that_take_it_are_guided_and_both_are_denoised(guided: Path) 
     np.testing.assert_array_equal(moved.samples["student"], plain.samples["student"])
     assert np.abs(moved.samples["teacher"] - plain.samples["teacher"]).max() > 1e-4
     examples = load_dataset(record.config.data)
+    assert examples.validation.context is not None
     context = torch.from_numpy(examples.validation.context[:6])
     for role, flow in {"teacher": record.load_teacher(), "student": record.load_student()}.items():
         sample, generator = flow.scaled.sample, torch.Generator().manual_seed(3)
