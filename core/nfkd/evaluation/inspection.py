@@ -21,7 +21,7 @@ from nfkd.evaluation.iterations import count_iterations
 from nfkd.flows.architectures import flow_summary
 from nfkd.flows.cost import FlowCost, flow_cost
 from nfkd.flows.flow import Flow, evaluating
-from nfkd.flows.jacobi import BlockSolve
+from nfkd.protocol.records import BlockSolve
 from nfkd.protocol.requests import LayerInfo
 
 _EXACT, _EXPLODES = 1e-3, 1e-1  # largest relative error that is exact; that is inexact

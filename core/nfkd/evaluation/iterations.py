@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from nfkd.flows.flow import Flow
-from nfkd.flows.jacobi import TOLERANCE, BlockSolve
+from nfkd.flows.jacobi import TOLERANCE
+from nfkd.protocol.records import BlockSolve
 
 MAX_SAMPLES = 64
 """Samples that are made to count the iterations."""
