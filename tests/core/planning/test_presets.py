@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nfkd.config import ExperimentConfig, preset_names
-from nfkd.data import NotFetchedError, load_dataset
+from nfkd.data import DataError, NotFetchedError, load_dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.architectures import ARCHITECTURES, build_flow, flow_problems
 from nfkd.planning.describe import describe
@@ -38,6 +38,10 @@ def test_a_preset_can_run_or_names_its_missing_data_and_has_a_smaller_student(
     except NotFetchedError as error:
         shape = error.event_shape
         assert_names_missing_data(config, problems, error, tmp_path)
+    except DataError as error:
+        shape = error.event_shape
+        assert [path for path, _ in problems] == ["data.path"]
+        assert "the folder of the training images" in config.description
     else:
         shape, context = dataset.event_shape, dataset.context_features
         assert problems == []
