@@ -28,6 +28,7 @@ from nfkd.flows.architectures import build_flow
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError
 from nfkd.runs.evaluation_file import EVALUATION, EvaluatedMetric, read_evaluations
+from nfkd.runs.log import read_log
 from nfkd.runs.reader import open_run
 from nfkd.runs.state import read_state, write_row
 from tests.core.tiny import digits, moons
@@ -150,6 +151,9 @@ def test_all_metrics_of_images(tmp_path: Path) -> None:
 def test_jacobi_iteration_of_flows_that_sample_token_by_token(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "maf"
     nfkd.run(moons(teacher={"kind": "maf", "steps": 2, "hidden": 8}), path)
+    logged = [line.message for line in read_log(path)]
+    assert sum("Seed 1: teacher: Jacobi iteration at tolerance 0.001" in message for message in logged) == 1
+    assert not any("student: Jacobi" in message for message in logged)
     found = evaluate_run(path, ["jacobi"])
     assert {(each.metric, each.stage) for each in found.evaluation.values} == {
         (name, "teacher") for name in ("jacobi_ms", "jacobi_per_second", "jacobi_iterations")
