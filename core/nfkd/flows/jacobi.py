@@ -189,31 +189,35 @@ class _Solver:
         count = 0
         while len(rows) and count < min(_LIMIT, length):
             count += 1
-            new, finite = _reset_nonfinite(layer.iterate(y, x, context, segment))
+            new = layer.iterate(y, x, context, segment)
             change = _relative_change(new, x[:, segment])
-            x = torch.cat([x[:, : segment.start], new, x[:, segment.stop :]], dim=1)
-            intact = intact & finite
+            worst = float(change.max())
+            if not math.isfinite(worst):
+                intact = intact & change.isfinite()
+                new = new.masked_fill(~new.isfinite(), 0)  # 0·NaN passes a mask
+            x = _replaced(x, segment, new)
+            if worst <= self.tolerance and len(rows) == len(solved):
+                return x, rows[:0], count
             # As many iterations as tokens are exact, unless a reset has put right tokens back.
-            done = intact if count == length else finite & (change <= self.tolerance)
+            done = intact if count == length else change <= self.tolerance
             if bool(done.any()):
-                solved = (
-                    x if bool(done.all()) and len(rows) == len(solved) else solved.index_copy(0, rows[done], x[done])
-                )
+                solved = solved.index_copy(0, rows[done], x[done])
                 left = ~done
                 rows, intact, x, y = rows[left], intact[left], x[left], y[left]
                 context = None if context is None else context[left]
         return solved, rows, count
 
 
-def _reset_nonfinite(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x with zeros where it is not finite, since 0·NaN passes a mask; and the examples without any, (B,)."""
-    finite = x.isfinite()
-    return x.masked_fill(~finite, 0), finite.flatten(1).all(1)
+def _replaced(x: Tensor, segment: slice, new: Tensor) -> Tensor:
+    """Return x with new tokens in a segment."""
+    if new.shape == x.shape:
+        return new
+    return torch.cat([x[:, : segment.start], new, x[:, segment.stop :]], dim=1)
 
 
 def _relative_change(new: Tensor, old: Tensor) -> Tensor:
-    """Return max |new − old| / max(1, |new|) of each example, (B,)."""
-    return ((new - old).abs() / new.abs().clamp(min=1)).flatten(1).amax(1)
+    """Return max |new − old| / max(1, |new|) of each example, (B,); not finite where new is not."""
+    return (new - old).abs_().div_(new.abs().clamp_(min=1)).flatten(1).amax(1)
 
 
 _active: ContextVar[_Solver | None] = ContextVar("solver of autoregressive layers", default=None)
