@@ -1,4 +1,4 @@
-"""The settings of samples besides the temperature: guidance and denoising, where a run's flows and images have them."""
+"""The settings of samples besides the temperature, where a run has them: guidance, denoising and Jacobi iteration."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.number_field import DecimalField
 
 _GUIDED = {"tarflow"}
+_SEQUENTIAL = {"tarflow", "maf"}
 _HIGHEST = 20.0
+_TOLERANCE = 1e-3
 
 
 class SampleOptionFields(QWidget):
-    """Two fields for guidance, hidden for runs without a flow that takes it; and an entry of a menu for denoising."""
+    """Two fields for guidance, hidden for runs without a flow that takes it; entries of a menu for the others."""
 
     changed = Signal()
 
@@ -48,6 +50,13 @@ class SampleOptionFields(QWidget):
         self.denoise.setToolTip("Remove the Gaussian noise that the images had in training, by each flow's own score.")
         self.denoise.setCheckable(True)
         self.denoise.toggled.connect(self.changed)
+        self.jacobi = QAction("Jacobi iteration", self)
+        self.jacobi.setObjectName(f"{name}.jacobi")
+        self.jacobi.setToolTip(
+            "Compute all tokens together and repeat until they change by less than 0.001: faster for few samples."
+        )
+        self.jacobi.setCheckable(True)
+        self.jacobi.toggled.connect(self.changed)
         row = QHBoxLayout(self)
         set_space(row, 6)
         row.addWidget(self.weight)
@@ -75,6 +84,10 @@ class SampleOptionFields(QWidget):
         settings: dict[str, Any] = data if isinstance(data, dict) else {}
         self._classes = settings.get("class_labels") is True
         noisy = settings.get("noise") == "gaussian"
+        iterates = any(isinstance(flow, dict) and _iterates(flow) for flow in flows)
+        self.jacobi.setVisible(iterates)
+        if not iterates:
+            self.jacobi.setChecked(False)
         self.attention.setVisible(not self._classes)
         self.denoise.setVisible(noisy)
         if not self.guides:
@@ -86,7 +99,17 @@ class SampleOptionFields(QWidget):
         """Return the chosen settings."""
         weight = round(self.weight.value(), 2)
         attention = None if self._classes or not weight else round(self.attention.value(), 2)
-        return SampleOptions(guidance=weight, attention_temperature=attention, denoise=self.denoise.isChecked())
+        return SampleOptions(
+            guidance=weight,
+            attention_temperature=attention,
+            denoise=self.denoise.isChecked(),
+            jacobi=_TOLERANCE if self.jacobi.isChecked() else None,
+        )
+
+
+def _iterates(flow: dict[str, Any]) -> bool:
+    """Return whether a flow of an experiment samples token by token."""
+    return flow.get("kind") in _SEQUENTIAL or (flow.get("kind") == "nsf" and flow.get("transform") == "autoregressive")
 
 
 @functools.lru_cache(maxsize=8)

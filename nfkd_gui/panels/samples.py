@@ -162,7 +162,8 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
 
     def options(self) -> list[QAction]:
         sort = [self._sort] if self.has_content() and not self.features() else []
-        return [*super().options(), *sort, *([self._chosen.denoise] if self._chosen.denoise.isVisible() else [])]
+        chosen = [each for each in (self._chosen.denoise, self._chosen.jacobi) if each.isVisible()]
+        return [*super().options(), *sort, *chosen]
 
     def follows_weights(self) -> bool:
         return self._sort.isChecked()
@@ -309,7 +310,8 @@ def _describe_options(reply: Samples, role: Role) -> str:
     """Return how the samples of a flow were made besides the temperature, such as ``, guidance 1.5``; may be empty."""
     options = reply.options
     guidance = f", guidance {options.guidance:g}" if role in reply.guided else ""
-    return f"{guidance}{', denoised' if options.denoise else ''}"
+    iterated = ", by Jacobi iteration" if role in reply.iterated else ""
+    return f"{guidance}{', denoised' if options.denoise else ''}{iterated}"
 
 
 def _describe_scale(highest: float) -> list[str]:

@@ -181,7 +181,7 @@ def _adapt_tokens(found: Adapted, new: DataFacts) -> None:
     """Set the size of tokens that do not divide the examples into at least two: the next smaller one that does."""
     images = new.sort == "images"
     name, sides = ("patch", new.event_shape[1:]) if images else ("token", new.event_shape)
-    for flow in (flow for flow in _flows(found.document) if flow.get("kind") == "tarflow"):
+    for flow in (flow for flow in _flows(found.document) if flow.get("kind") in {"tarflow", "jet"}):
         size = flow.get(name, TarFlowConfig.model_fields[name].default)
         if not isinstance(size, int) or (size < max(sides) and not any(side % size for side in sides)):
             continue

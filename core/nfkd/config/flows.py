@@ -227,6 +227,60 @@ class TarFlowConfig(Config, frozen=True):
     )
 
 
+class JetConfig(Config, frozen=True):
+    """Jet (Kolesnikov et al. 2024, arXiv 2412.15129): couplings of patches with vision transformers."""
+
+    kind: Literal["jet"] = field(
+        "jet",
+        title="Flow",
+        label="Jet",
+        group="For images",
+        help="Jet for images: couplings with transformers over patches; fast in both directions.",
+    )
+    patch: int = field(
+        2,
+        title="Patch side",
+        help="Side of the square patches that are the tokens. It must divide the image's sides.",
+        unit="pixels",
+        ge=1,
+        le=256,
+    )
+    steps: int = field(6, title="Steps", help="Number of couplings.", ge=1, le=128)
+    hidden: int = field(
+        64,
+        title="Channels",
+        help="Width of the transformer in each coupling: at most 64, or a multiple of 64.",
+        unit="channels",
+        ge=1,
+        le=8192,
+    )
+    depth: int = field(
+        1,
+        title="Layers",
+        help="Layers of the transformer in each coupling, of attention and a perceptron.",
+        unit="layers",
+        ge=1,
+        le=64,
+    )
+    spatial: int = field(
+        3,
+        title="Spatial steps",
+        help="One coupling of this many changes every second patch; the others change half of every patch.",
+        zero="none",
+        ge=0,
+        le=128,
+        advanced=True,
+    )
+    split: Literal["checkerboard", "rows", "columns"] = field(
+        "checkerboard",
+        title="Split of patches",
+        help="The patches that a spatial coupling changes: a checkerboard, or every second row or column; by turns.",
+        advanced=True,
+        needs={".spatial": True},
+    )
+
+
 FlowConfig = Annotated[
-    GlowConfig | Glow1DConfig | MAFConfig | IAFConfig | NSFConfig | TarFlowConfig, Field(discriminator="kind")
+    GlowConfig | Glow1DConfig | MAFConfig | IAFConfig | NSFConfig | TarFlowConfig | JetConfig,
+    Field(discriminator="kind"),
 ]

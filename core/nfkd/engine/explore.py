@@ -21,6 +21,7 @@ from nfkd.inspect.opened import OpenedRun, RunCache, log_prob
 from nfkd.inspect.origin import can_sample, check_count, draw_samples, examples_of, noise_generator
 from nfkd.inspect.plane_states import plane
 from nfkd.inspect.sample_details import can_rate, sample
+from nfkd.inspect.sampling import is_iterated
 from nfkd.inspect.table_rows import column_tests, table
 from nfkd.inspect.work import Work
 from nfkd.protocol import inspection
@@ -92,6 +93,7 @@ def _samples(opened: OpenedRun, request: Sample) -> Samples:
         noise_seed=request.noise_seed,
         options=request.options,
         guided=[role for role, flow in opened.flows.items() if request.options.guidance and flow.takes_guidance],
+        iterated=[role for role, flow in opened.flows.items() if is_iterated(flow, request.options)],
     )
 
 

@@ -100,6 +100,8 @@ class InverseAutoregressive(MaskedAutoregressive):
     latents before.
     """
 
+    iterated = "encode"
+
     def __init__(self, order: Tensor, transform: Elementwise, **settings: Any) -> None:
         super().__init__(order, transform, **settings)
         self.passes = (len(order), 1)

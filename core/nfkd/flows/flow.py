@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nfkd.flows.denoising import denoised
 from nfkd.flows.guidance import guided, takes_guidance
 from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
-from nfkd.flows.jacobi import TOLERANCE, JacobiReport, SampleMethod, check_method, jacobi
+from nfkd.flows.jacobi import TOLERANCE, Direction, JacobiReport, SampleMethod, SequentialLayer, check_method, jacobi
 from nfkd.flows.latents import Latents, Pass
 from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal
 from nfkd.protocol.requests import LayerInfo
@@ -359,6 +359,11 @@ class Flow(nn.Module):
         """
         layers = {entry.name: layer for entry, layer in zip(self._entries, self.layers, strict=True)}
         return jacobi(layers, tolerance, segment)
+
+    @property
+    def iterated(self) -> set[Direction]:
+        """The directions that `jacobi` iterates; empty where both are one pass."""
+        return {part.iterated for part in self.modules() if isinstance(part, SequentialLayer)}
 
     def layer_info(self) -> list[LayerInfo]:
         """Return the name, label, kind, output shape and number of parameters of every layer."""

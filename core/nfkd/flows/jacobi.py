@@ -21,36 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from nfkd.flows.layer import Layer
+from nfkd.protocol.records import BlockSolve
 
+Direction = Literal["encode", "decode"]
 SampleMethod = Literal["exact", "jacobi"]
 TOLERANCE = 1e-3
 """Largest relative change at which an iteration stops, as in STARFlow (arXiv 2506.06276)."""
 _LIMIT = 32  # iterations of a segment, as in STARFlow
-
-
-@dataclass(frozen=True)
-class BlockSolve:
-    """How one layer was solved for one batch.
-
-    Attributes
-    ----------
-    name
-        Of the flow's layer, as in `Flow.trace`.
-    tokens
-        T: as many iterations are always exact.
-    iterations
-        Of the slowest example, summed over the segments.
-    examples
-        Size of the batch.
-    exactly
-        Examples that did not converge within the limit and were finished token by token.
-    """
-
-    name: str
-    tokens: int
-    iterations: int
-    examples: int
-    exactly: int
 
 
 @dataclass
@@ -75,7 +52,15 @@ class JacobiReport:
 
 
 class SequentialLayer(Layer):
-    """A layer with one direction that goes token by token, in the layer's own order of the tokens."""
+    """A layer with one direction that goes token by token, in the layer's own order of the tokens.
+
+    Attributes
+    ----------
+    iterated
+        That direction: *encode* for `forward`, *decode* for `inverse`.
+    """
+
+    iterated: Direction = "decode"
 
     @property
     @abstractmethod

@@ -127,9 +127,9 @@ def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator | 
     return bound * (2 * torch.rand(shape, generator=generator) - 1) if drawing() else torch.empty(shape)
 
 
-def embedding(shape: tuple[int, ...], generator: torch.Generator | None) -> nn.Parameter:
-    """Return embeddings that start as N(0, 0.01²)."""
-    return nn.Parameter(0.01 * torch.randn(shape, generator=generator) if drawing() else torch.empty(shape))
+def embedding(shape: tuple[int, ...], generator: torch.Generator | None, deviation: float = 0.01) -> nn.Parameter:
+    """Return embeddings that start as N(0, deviation²)."""
+    return nn.Parameter(deviation * torch.randn(shape, generator=generator) if drawing() else torch.empty(shape))
 
 
 class Attention(nn.Module):

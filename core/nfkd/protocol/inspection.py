@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from nfkd.protocol.records import Message, RunMessage
+from nfkd.protocol.records import BlockSolve, Message, RunMessage
 from nfkd.protocol.roles import Role
 
 SplitName = Literal["train", "validation", "test"]
@@ -28,6 +28,8 @@ class SampleOptions(Message, frozen=True):
     """Of guidance without classes; None for guidance by classes."""
     denoise: bool = False
     """Whether the Gaussian noise of images is removed."""
+    jacobi: float | None = None
+    """Tolerance of Jacobi iteration of flows that sample token by token; None for exact samples."""
 
 
 class Origin(Message, frozen=True):
@@ -254,6 +256,8 @@ class LikelihoodReport(RunMessage, frozen=True):
         Those of the standard normal, (Q,).
     extremes
         For each role.
+    iterations
+        For each role whose samples (of an IAF: log-densities) go token by token, the Jacobi iterations of its blocks.
     nll_scale, nll_offset
         The reported likelihood in `unit` is ``nll_offset − nll_scale·log p``.
     """
@@ -268,6 +272,7 @@ class LikelihoodReport(RunMessage, frozen=True):
     unit: str
     nll_scale: float
     nll_offset: float
+    iterations: dict[Role, list[BlockSolve]] = msgspec.field(default_factory=dict[Role, list[BlockSolve]])
 
 
 class ReadTable(InspectMessage, frozen=True):

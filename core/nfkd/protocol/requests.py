@@ -264,7 +264,7 @@ class Samples(RunMessage, frozen=True):
     for each flow which samples are not finite or far outside the range of the data, (count,) as in `SamplesDrawn`.
     `log_prob` is log p of each sample under its own flow, (count,) nats, if it was requested; NaN for a sample that is
     not finite. `noise` is (count, 2), the noise of all flows, if they have two latents; `noise_seed` is the request's.
-    `guided` names the flows that were guided.
+    `guided` names the flows that were guided, `iterated` those whose samples are from Jacobi iteration.
     """
 
     seed: int
@@ -278,6 +278,7 @@ class Samples(RunMessage, frozen=True):
     noise_seed: int | None = None
     options: SampleOptions = msgspec.field(default_factory=SampleOptions)
     guided: list[str] = msgspec.field(default_factory=list[str])
+    iterated: list[str] = msgspec.field(default_factory=list[str])
 
 
 class Interpolations(RunMessage, frozen=True):

@@ -11,7 +11,7 @@ import torch
 import nfkd
 from nfkd.data import load_dataset
 from nfkd.engine.explore import Explorer
-from nfkd.protocol.inspection import Origin, SampleOptions
+from nfkd.protocol.inspection import Origin, ReadLikelihood, SampleOptions
 from nfkd.protocol.requests import Interpolate, Sample
 from nfkd.runs.errors import RunError
 from nfkd.runs.pictures import read_pictures
@@ -140,10 +140,27 @@ def test_only_flows_that_take_it_are_guided_and_both_are_denoised(guided: Path) 
     np.testing.assert_allclose(explorer.answer(same).ends[0], moved.samples["teacher"][4], atol=1e-5)
 
 
+def test_flows_that_sample_token_by_token_are_iterated(guided: Path) -> None:
+    exact, iterated = (
+        Explorer().answer(Sample(str(guided), 1, 6, 1.0, noise_seed=3, options=SampleOptions(jacobi=tolerance)))
+        for tolerance in (None, 0.0)
+    )
+    assert (exact.iterated, iterated.iterated) == ([], ["teacher"])
+    for role in ("teacher", "student"):
+        np.testing.assert_allclose(iterated.samples[role], exact.samples[role], atol=1e-4)
+    with pytest.raises(RunError, match="Tolerance is -1"):
+        Explorer().answer(Sample(str(guided), 1, 6, 1.0, options=SampleOptions(jacobi=-1.0)))
+    report = Explorer().answer(ReadLikelihood(str(guided), seed=1, count=20))
+    assert list(report.iterations) == ["teacher"]
+    assert [(block.name, block.tokens) for block in report.iterations["teacher"]] == [("step2", 16), ("step1", 16)]
+    assert all(1 <= block.iterations <= 16 for block in report.iterations["teacher"])
+
+
 def test_guidance_and_denoising_without_what_they_need_are_refused(images: Path) -> None:
     for options, reason in (
         (SampleOptions(guidance=1.0), "none of this run's flows is one"),
         (SampleOptions(denoise=True), "no Gaussian noise"),
+        (SampleOptions(jacobi=0.01), "samples in one pass"),
     ):
         with pytest.raises(RunError, match=reason):
             Explorer().answer(Sample(str(images), 1, 4, 1.0, options=options))

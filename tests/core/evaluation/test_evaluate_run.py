@@ -137,6 +137,7 @@ def test_all_metrics_of_images(tmp_path: Path) -> None:
     path = tmp_path / "digits"
     nfkd.run(digits(), path)
     names = [name for name in EVALUATED if not name.endswith(("_ms", "_second"))]  # their timings take seconds
+    names.remove("jacobi_iterations")  # of autoregressive flows
     found = evaluate_run(path, names)
     student = {each.metric for each in found.evaluation.values if each.stage == "student"}
     assert set(names) <= student
@@ -144,6 +145,20 @@ def test_all_metrics_of_images(tmp_path: Path) -> None:
     started = open_run(path).seeds[1].started
     assert started.features is not None
     assert found.evaluation.features == started.features.sha256 == read_evaluations(path)[0].features
+
+
+def test_jacobi_iteration_of_flows_that_sample_token_by_token(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "maf"
+    nfkd.run(moons(teacher={"kind": "maf", "steps": 2, "hidden": 8}), path)
+    found = evaluate_run(path, ["jacobi"])
+    assert {(each.metric, each.stage) for each in found.evaluation.values} == {
+        (name, "teacher") for name in ("jacobi_ms", "jacobi_per_second", "jacobi_iterations")
+    }
+    iterations = find(found.evaluation.values, "jacobi_iterations", "teacher")
+    assert 2 <= iterations.value <= 4  # two blocks of two features
+    assert evaluate_run(run, ["jacobi", "parameters"]).notes == []
+    with pytest.raises(RunError, match="jacobi_ms cannot be computed: Its samples take one pass"):
+        evaluate_run(run, ["jacobi_ms"])
 
 
 def test_the_gap_is_the_share_of_the_way_from_baseline_to_teacher() -> None:

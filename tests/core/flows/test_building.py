@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nfkd.config import Glow1DConfig, GlowConfig
-from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig, TarFlowConfig
+from nfkd.config.flows import FlowConfig, IAFConfig, JetConfig, MAFConfig, NSFConfig, TarFlowConfig
 from nfkd.flows.architectures import FlowError, build_flow, flow_problems
 from nfkd.flows.cost import flow_cost
 
@@ -30,6 +30,12 @@ from nfkd.flows.cost import flow_cost
         (TarFlowConfig(token=4), (6,), "token", "6 features cannot be divided into tokens of 4: use 1, 2, 3"),
         (TarFlowConfig(), (1,), "token", "an example is one token, and a block needs at least two: choose another"),
         (TarFlowConfig(hidden=100), (1, 8, 8), "hidden", "heads of 64: use 64, 128 or at most 64"),
+        (JetConfig(), (4,), "kind", "Jet takes images"),
+        (JetConfig(hidden=70), (1, 8, 8), "hidden", "heads of 64: use 64, 128 or at most 64"),
+        (JetConfig(patch=3), (1, 8, 8), "patch", "1×8×8 cannot be divided into patches of 3: use 1, 2, 4"),
+        (JetConfig(patch=8), (1, 8, 8), "patch", "an example is one token, and a coupling needs at least two"),
+        (JetConfig(patch=1), (1, 8, 8), "spatial", "a patch is one number, which cannot be split: use patches of 2"),
+        (JetConfig(split="rows"), (1, 2, 8), "split", "one of the rows of patches, which cannot be split: choose"),
     ],
 )
 def test_wrong_shapes_are_refused(config: FlowConfig, shape: tuple[int, ...], path: str, message: str) -> None:
@@ -69,6 +75,16 @@ def test_multiply_adds_of_a_transformer_by_hand() -> None:
     assert flow_cost(config, (3, 8, 8), 1).multiply_adds == 3 * (2 * layer + ends - 5 * channels)
 
 
+def test_multiply_adds_of_couplings_with_transformers_by_hand() -> None:
+    config = JetConfig(steps=3, hidden=128, depth=2)
+    cost = flow_cost(config, (3, 8, 8), 1, 5)
+    tokens, numbers, channels = 16, 12, 128
+    attention = 4 * channels**2 + 2 * tokens * channels
+    layer = tokens * (attention + 2 * 4 * channels**2)
+    ends = tokens * (numbers * channels + channels * 2 * numbers) + 5 * channels
+    assert cost.multiply_adds == 3 * (2 * layer + ends)
+
+
 def test_parameters_of_every_layer_by_hand() -> None:
     flow = build_flow(GlowConfig(levels=2, steps=1, hidden=10), (1, 4, 4))
 
@@ -101,6 +117,7 @@ def test_parameters_of_every_layer_by_hand() -> None:
         (IAFConfig(steps=2, batch_norm=True), (4,), 3),
         (TarFlowConfig(steps=2, hidden=128), (3, 4, 4), 2),
         (TarFlowConfig(steps=2, token=2), (4,), 0),
+        (JetConfig(steps=3, hidden=128), (3, 4, 4), 2),
         (NSFConfig(steps=1, bins=3), (4,), 0),
         (NSFConfig(steps=1, bins=3, transform="autoregressive"), (4,), 3),
         (NSFConfig(steps=1, bins=3, transform="autoregressive"), (1,), 3),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nfkd.config import Glow1DConfig, GlowConfig
-from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig, TarFlowConfig
+from nfkd.config.flows import FlowConfig, IAFConfig, JetConfig, MAFConfig, NSFConfig, TarFlowConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.made import MADE
@@ -26,6 +26,7 @@ FLOWS: dict[str, tuple[FlowConfig, tuple[int, ...]]] = {
     "iaf": (IAFConfig(steps=3, hidden=24), (8,)),
     "nsf": (NSFConfig(steps=3, hidden=24), (8,)),
     "tarflow": (TarFlowConfig(steps=3, hidden=64, depth=2), (1, 8, 8)),
+    "jet": (JetConfig(steps=3, hidden=64, depth=2), (1, 8, 8)),
     "nsf autoregressive": (NSFConfig(steps=3, hidden=24, transform="autoregressive"), (8,)),
 }
 every_flow = pytest.mark.parametrize("name", FLOWS)

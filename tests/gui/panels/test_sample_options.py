@@ -35,6 +35,21 @@ def test_fields_are_offered_where_a_run_has_tarflow_classes_and_noise(fields: Sa
     assert fields.denoise.isVisible()
     fields.offer("not TOML")
     assert not fields.guides
+    assert not fields.jacobi.isVisible()
+
+
+@pytest.mark.parametrize(("preset", "offered"), [("maf_moons", True), ("tarflow_digits", True), ("power", False)])
+def test_jacobi_iteration_is_offered_where_a_flow_samples_token_by_token(
+    fields: SampleOptionFields, qtbot: QtBot, preset: str, offered: bool
+) -> None:
+    fields.offer(experiment(preset))
+    assert fields.jacobi.isVisible() == offered
+    if offered:
+        with qtbot.waitSignal(fields.changed):
+            fields.jacobi.trigger()
+        assert fields.options().jacobi == 1e-3
+        fields.offer(experiment("digits"))
+    assert fields.options().jacobi is None
 
 
 def test_the_options_are_those_of_the_fields(fields: SampleOptionFields, qtbot: QtBot) -> None:

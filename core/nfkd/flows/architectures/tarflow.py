@@ -8,7 +8,7 @@ import torch
 
 from nfkd.config import ConfigProblem
 from nfkd.config.flows import TarFlowConfig
-from nfkd.flows.architecture import Architecture, Shape, Stack, format_shape
+from nfkd.flows.architecture import Architecture, Shape, Stack, token_problem
 from nfkd.flows.bijections import Centre
 from nfkd.flows.flow import Flow
 from nfkd.flows.tarflow import TokenAutoregressive
@@ -17,20 +17,6 @@ from nfkd.flows.transformer import Tokens, head_problem
 
 def _size(config: TarFlowConfig, shape: Shape) -> int:
     return config.patch if len(shape) == 3 else config.token
-
-
-def _token_problem(config: TarFlowConfig, shape: Shape) -> ConfigProblem | None:
-    """Return why the examples cannot be divided into at least two tokens."""
-    size = _size(config, shape)
-    field, sides, part = ("patch", shape[1:], "patches") if len(shape) == 3 else ("token", shape, "tokens")
-    fitting = [str(other) for other in range(1, max(sides)) if not any(side % other for side in sides)]
-    advice = f"use {', '.join(fitting[-4:])}" if fitting else "choose another flow"
-    whole = format_shape(shape) if len(shape) == 3 else f"{shape[0]} features"
-    if any(side % size for side in sides):
-        return ConfigProblem(field, f"{whole} cannot be divided into {part} of {size}: {advice}")
-    if all(side == size for side in sides):
-        return ConfigProblem(field, f"an example is one token, and a block needs at least two: {advice}")
-    return None
 
 
 class TarFlow(Architecture[TarFlowConfig]):
@@ -47,7 +33,8 @@ class TarFlow(Architecture[TarFlowConfig]):
 
     def problems(self, config: TarFlowConfig, shape: Shape) -> list[ConfigProblem]:
         """Return a problem where tokens do not divide the examples, or heads the channels."""
-        heads, tokens = head_problem(config.hidden), _token_problem(config, shape)
+        heads = head_problem(config.hidden)
+        tokens = token_problem("patch" if len(shape) == 3 else "token", _size(config, shape), shape, "a block")
         return [*([tokens] if tokens else []), *([ConfigProblem("hidden", heads)] if heads else [])]
 
     def build(
