@@ -197,4 +197,5 @@ def _donor(step: _Step, group: Sequence[_Step], config: FlowConfig) -> _Step | N
 def _alternates(step: _Step, config: FlowConfig) -> bool:
     """Return whether every second step sees the other squares of a checkerboard, or the reversed order."""
     options: Any = config
-    return isinstance(step.coupling, CheckerboardCoupling) or getattr(options, "order", "") == "reversed"
+    reverses = config.kind == "tarflow" or getattr(options, "order", "") == "reversed"
+    return reverses or isinstance(step.coupling, CheckerboardCoupling)
