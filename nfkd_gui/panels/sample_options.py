@@ -95,6 +95,12 @@ class SampleOptionFields(QWidget):
         if not noisy:
             self.denoise.setChecked(False)
 
+    def reset(self) -> None:
+        """Set guidance, denoising and iteration as live samples have them."""
+        self.weight.setValue(0.0)
+        for action in (self.denoise, self.jacobi):
+            action.setChecked(False)
+
     def options(self) -> SampleOptions:
         """Return the chosen settings."""
         weight = round(self.weight.value(), 2)

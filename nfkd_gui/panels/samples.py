@@ -132,8 +132,9 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._set_own(True)
 
     def go_live(self) -> None:
-        with QSignalBlocker(self._seed):
+        with QSignalBlocker(self._seed), QSignalBlocker(self._chosen):
             self._seed.setValue(_OWN)
+            self._chosen.reset()
         self._noise = None
         super().go_live()
 

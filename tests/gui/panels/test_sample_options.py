@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 from msgspec.structs import astuple
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.inspection import SampleOptions
+from nfkd.protocol.requests import Samples
 from nfkd_gui.panels.sample_options import SampleOptionFields
+from nfkd_gui.panels.samples import SamplesPanel
+from nfkd_gui.widgets.number_field import DecimalField
 
 
 def experiment(preset: str, **data: object) -> str:
@@ -64,3 +70,28 @@ def test_the_options_are_those_of_the_fields(fields: SampleOptionFields, qtbot: 
     assert astuple(fields.options()) == astuple(SampleOptions(guidance=1.5, denoise=True))
     fields.offer(experiment("digits"))
     assert astuple(fields.options()) == astuple(SampleOptions())
+
+
+def test_the_panel_asks_for_guided_samples_and_names_them(show: Any, fake_run: Any, fake_studio: Any) -> None:
+    run = fake_run()
+    run.view.config = experiment("tarflow_digits")
+    run.begin("teacher")
+    pictures = np.zeros((4, 1, 8, 8), np.float32)
+    for role in ("teacher", "student"):
+        run.samples(role, 300, pictures)
+    panel = show(SamplesPanel, run)
+    weight = panel.findChild(DecimalField, "samples.guidance")
+    assert weight.isVisible()
+    weight.setValue(2.0)
+    request, reply, _, _ = fake_studio.asked[-1]
+    expected = SampleOptions(guidance=2.0, attention_temperature=0.3)
+    assert astuple(request.options) == astuple(expected)
+    settings = {"run": request.run, "seed": 1, "temperature": 0.7, "real": pictures, "densities": {}}
+    samples = {"teacher": pictures, "student": pictures}
+    reply(Samples(**settings, samples=samples, options=request.options, guided=["teacher"]))
+    assert panel.current_picture("teacher").captions[0] == "temperature 0.70, guidance 2"
+    assert panel.current_picture("student").captions[0] == "temperature 0.70"
+    assert astuple(panel.origin_of("teacher", 1).options) == astuple(expected)
+    panel.go_live()
+    assert weight.value() == 0
+    assert astuple(fake_studio.asked[-1][0].options) == astuple(SampleOptions())
