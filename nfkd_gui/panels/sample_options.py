@@ -18,6 +18,8 @@ _GUIDED = {"tarflow"}
 _SEQUENTIAL = {"tarflow", "maf"}
 _HIGHEST = 20.0
 _TOLERANCE = 1e-3
+_WIDTH = 130
+"""Of a field, in pixels."""
 
 
 class SampleOptionFields(QWidget):
@@ -71,7 +73,7 @@ class SampleOptionFields(QWidget):
         field.setPrefix(prefix)
         field.setRange(0.0, _HIGHEST)
         field.setSingleStep(0.1)
-        limit_size(field, most=(132, 0))
+        limit_size(field, least=(_WIDTH, 0), most=(_WIDTH, 0))
         field.valueChanged.connect(self.changed)
         return field
 
@@ -88,12 +90,18 @@ class SampleOptionFields(QWidget):
         self.jacobi.setVisible(iterates)
         if not iterates:
             self.jacobi.setChecked(False)
-        self.attention.setVisible(not self._classes)
         self.denoise.setVisible(noisy)
         if not self.guides:
             self.weight.setValue(0.0)
         if not noisy:
             self.denoise.setChecked(False)
+
+    def fit(self, *, one: bool, both: bool) -> int:
+        """Show the fields that have an effect, as far as there is room for one or for both; return how many."""
+        second = both and not self._classes
+        self.attention.setVisible(second)
+        self.setVisible(self.guides and one)
+        return 0 if self.isHidden() else 1 + second
 
     def reset(self) -> None:
         """Set guidance, denoising and iteration as live samples have them."""

@@ -35,8 +35,11 @@ def test_fields_are_offered_where_a_run_has_tarflow_classes_and_noise(fields: Sa
     assert not fields.denoise.isVisible()
     fields.offer(experiment("tarflow_digits"))
     assert fields.guides
-    assert not fields.attention.isHidden()
+    for one, both in ((False, False), (True, False), (True, True)):
+        assert fields.fit(one=one, both=both) == one + both
+        assert (not fields.isHidden(), not fields.attention.isHidden()) == (one, both)
     fields.offer(experiment("tarflow_digits", class_labels=True, noise="gaussian"))
+    fields.fit(one=True, both=True)
     assert fields.attention.isHidden()
     assert fields.denoise.isVisible()
     fields.offer("not TOML")
