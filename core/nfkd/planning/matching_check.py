@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nfkd.config import TERMS, ConfigProblem, ExperimentConfig, MatchingConfig
+from nfkd.config import TERMS, ConfigProblem, ExperimentConfig, GlowConfig, MatchingConfig
 from nfkd.distillation.inheritance import PATH as INHERIT
 from nfkd.distillation.inheritance import Inheritance
 from nfkd.distillation.matching import PAIRS, MatchingError, match_layers, strategy_of
@@ -113,11 +113,11 @@ def _latent_problems(
     terms = [TERMS[name].label for name in stage_terms(config, role) if OBJECTIVES[name].same_latents]
     if shapes == teacher_shapes or not terms:
         return []
-    message = (
-        f"latents of shapes {_shapes(shapes)}, but {the_role(before)}'s are {_shapes(teacher_shapes)}: "
-        f"give both flows the same number of levels, or the weight 0 to {', '.join(terms)}"
-    )
-    return [ConfigProblem(f"{flow_path(role)}.levels", message)]
+    found = f"latents of shapes {_shapes(shapes)}, but {the_role(before)}'s are {_shapes(teacher_shapes)}"
+    levels = all(isinstance(flow_config(config, stage), GlowConfig) for stage in (role, before))
+    advice = "give both flows the same number of levels" if levels else "choose another kind of flow"
+    message = f"{found}: {advice}, or {'' if levels else 'give '}the weight 0 to {', '.join(terms)}"
+    return [ConfigProblem(f"{flow_path(role)}.{'levels' if levels else 'kind'}", message)]
 
 
 def _shapes(shapes: Sequence[Sequence[int]]) -> str:
