@@ -19,7 +19,7 @@ MAX_COLUMNS_TESTED = 8
 """Columns of one `CompareColumns`."""
 
 
-class SampleOptions(Message, frozen=True):
+class SampleOptions(Message, frozen=True, eq=True):
     """How samples are made besides their temperature."""
 
     guidance: float = 0.0
