@@ -245,7 +245,7 @@ class JetConfig(Config, frozen=True):
         ge=1,
         le=256,
     )
-    steps: int = field(6, title="Steps", help="Number of couplings.", ge=1, le=128)
+    steps: int = field(8, title="Steps", help="Number of couplings.", ge=1, le=128)
     hidden: int = field(
         64,
         title="Channels",

@@ -65,7 +65,8 @@ def check_matching(config: ExperimentConfig, role: Role, student: Flow, teacher:
     layers, teacher_layers = student.layer_info(), teacher.layer_info()
     alike = not isinstance(teacher, ForeignFlow) and flow_config(config, role).kind == flow_config(config, before).kind
     strategy = strategy_of(matching, layers, teacher_layers, alike=alike)
-    warnings = _warnings(matching, role, layers, teacher_layers)
+    warnings = _depth_warnings(role, layers, teacher_layers) if alike else []  # steps of two kinds are not compared
+    warnings += _pair_warnings(matching, role)
     if pairs_for_student:
         message = f"{the_role(role)} is matched by 'auto': the pairs of the table are the student's"
         warnings.append(ConfigProblem(PAIRS, message))
@@ -124,14 +125,16 @@ def _shapes(shapes: Sequence[Sequence[int]]) -> str:
     return ", ".join(format_shape(shape) for shape in shapes)
 
 
-def _warnings(
-    matching: MatchingConfig, role: Role, student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]
-) -> list[ConfigProblem]:
-    warnings = []
+def _depth_warnings(role: Role, student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[ConfigProblem]:
     steps, teacher_steps = len(steps_of(student)), len(steps_of(teacher))
-    if steps > teacher_steps:
-        message = f"{the_role(role)} ({steps:,} steps) is deeper than its teacher ({teacher_steps:,} steps)"
-        warnings.append(ConfigProblem(f"{flow_path(role)}.steps", message))
+    if steps <= teacher_steps:
+        return []
+    message = f"{the_role(role)} ({steps:,} steps) is deeper than its teacher ({teacher_steps:,} steps)"
+    return [ConfigProblem(f"{flow_path(role)}.steps", message)]
+
+
+def _pair_warnings(matching: MatchingConfig, role: Role) -> list[ConfigProblem]:
+    warnings = list[ConfigProblem]()
     if role == "student" and matching.pairs and matching.strategy != "pairs":
         count = "the pair of the table is" if len(matching.pairs) == 1 else "the pairs of the table are"
         message = f"{count} not used: the strategy is {matching.strategy!r}, not 'pairs'"

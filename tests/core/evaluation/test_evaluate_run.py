@@ -151,7 +151,7 @@ def test_all_metrics_of_images(tmp_path: Path) -> None:
 def test_jacobi_iteration_of_flows_that_sample_token_by_token(run: Path, tmp_path: Path) -> None:
     path = tmp_path / "maf"
     nfkd.run(moons(teacher={"kind": "maf", "steps": 2, "hidden": 8}), path)
-    logged = [line.message for line in read_log(path)]
+    logged = [line.text for line in read_log(path)]
     assert sum("Seed 1: teacher: Jacobi iteration at tolerance 0.001" in message for message in logged) == 1
     assert not any("student: Jacobi" in message for message in logged)
     found = evaluate_run(path, ["jacobi"])
