@@ -341,10 +341,7 @@ class Flow(nn.Module):
     def guided(
         self, weight: float, attention_temperature: float | None = None, context: Tensor | None = None
     ) -> AbstractContextManager[None]:
-        """Guide this flow's blocks inside a ``with`` block; see `nfkd.flows.guidance.guided`.
-
-        It serves `sample`, `synthesize` and `decode`, which are then no inverse of `encode`.
-        """
+        """Guide `synthesize` and `decode` inside a ``with`` block; see `nfkd.flows.guidance.guided`."""
         return guided(self.layers, weight, attention_temperature, context)
 
     @property
