@@ -16,7 +16,7 @@ from nfkd.flows.guidance import guided, takes_guidance
 from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
 from nfkd.flows.jacobi import TOLERANCE, Direction, JacobiReport, SampleMethod, SequentialLayer, check_method, jacobi
 from nfkd.flows.latents import Latents, Pass
-from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal
+from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal, standardize
 from nfkd.protocol.requests import LayerInfo
 
 Capability = Literal["log_prob", "latents", "synthesis"]
@@ -283,10 +283,10 @@ class Flow(nn.Module):
         for layer in self._stack():
             if isinstance(layer, Split):
                 x, split_off = layer(x)
-                noise.append(_standardise(split_off, *layer.prior(x)))
+                noise.append(standardize(split_off, *layer.prior(x)))
             else:
                 x = layer(x, context)[0]
-        return [*noise, x if self.prior is None else _standardise(x, *self.prior(x, context))]
+        return [*noise, x if self.prior is None else standardize(x, *self.prior(x, context))]
 
     @torch.no_grad()
     def sample(
@@ -392,7 +392,3 @@ def evaluating(flow: Flow) -> Iterator[Flow]:
         yield flow
     finally:
         flow.train(training)
-
-
-def _standardise(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    return (z - mean) * (-log_scale).exp()

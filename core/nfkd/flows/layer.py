@@ -72,8 +72,12 @@ def sum_each(x: Tensor) -> Tensor:
 
 def normal(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """Return the log-density of each example under independent Gaussians, (B,) nats."""
-    standard = (z - mean) * (-log_scale).exp()
-    return standard_normal(standard) - sum_each(log_scale)
+    return standard_normal(standardize(z, mean, log_scale)) - sum_each(log_scale)
+
+
+def standardize(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """Return (z − mean)/σ."""
+    return (z - mean) * (-log_scale).exp()
 
 
 def standard_normal(z: Tensor) -> Tensor:
