@@ -19,6 +19,7 @@ from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
 from nfkd.evaluation.comparison import Mean
 from nfkd.evaluation.evaluated_metrics import metric_of
 from nfkd.evaluation.inspection import Inspection
+from nfkd.evaluation.iterations import describe_iterations
 from nfkd.flows.architectures import flow_summary
 from nfkd.flows.cost import FlowCost, LayerCost
 from nfkd.flows.foreign.glow_checkpoint import Imported
@@ -259,6 +260,8 @@ def print_inspection(inspection: Inspection) -> None:
         "too many dimensions to compare with autograd" if error is None else f"differs from autograd's by {error:.1e}"
     )
     console.print(f"log-determinant: {result}", highlight=False)
+    if inspection.iterations:
+        console.print(describe_iterations(list(inspection.iterations)), highlight=False, soft_wrap=True)
     console.print(f"{inspection.verdict}\n", highlight=False, soft_wrap=True)
 
 

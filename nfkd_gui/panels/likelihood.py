@@ -8,6 +8,7 @@ import numpy as np
 from PySide6.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from nfkd.protocol.inspection import LikelihoodReport, Origin, ReadLikelihood
+from nfkd.protocol.records import BlockSolve
 from nfkd.protocol.roles import Role, role_label
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.studio import Studio
@@ -16,10 +17,10 @@ from nfkd_gui.panels.likelihood_parts import UNITS, ExtremesPart, Histograms, Qu
 from nfkd_gui.panels.pictures import data_kind
 from nfkd_gui.panels.second_data import SecondData
 from nfkd_gui.plotting.mosaic import themed
-from nfkd_gui.theme import set_space
+from nfkd_gui.theme import set_space, set_type
 from nfkd_gui.widgets.combo import FittingComboBox
 from nfkd_gui.widgets.flow_layout import ControlBar
-from nfkd_gui.widgets.labels import PlainLabel
+from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel
 from nfkd_gui.widgets.quadrants import Quadrants
 from nfkd_gui.widgets.switch import Switch
 
@@ -54,6 +55,9 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
             "quantiles": self.quantiles,
         }
         self._quadrants = Quadrants(parts, self.content)
+        self.iterations = ElidedLabel(parent=self.content)
+        self.iterations.setObjectName("likelihood.iterations")
+        set_type(self.iterations, "caption")
         bar = ControlBar(8, self.content)
         for text, box in (("&Flow", self._role), ("&Second data", self.second)):
             label = PlainLabel(text, self.content)
@@ -65,6 +69,7 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
         column.addWidget(bar)
         column.addWidget(self.waiting)
         column.addWidget(self._quadrants, 1)
+        column.addWidget(self.iterations)
 
     def _make_roles(self) -> QComboBox:
         box = FittingComboBox(self.content)
@@ -119,6 +124,7 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
     def draw_reply(self) -> None:
         report = self.reply
         self._quadrants.setVisible(report is not None)
+        self.iterations.hide()
         if report is None:
             return
         role = self._offer(report)
@@ -129,6 +135,19 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
         self.scatter.show_report(report, first, second, self._unit)
         self.extremes.show_report(report, role, self._unit, self.features(), self._themed)
         self.quantiles.show_report(report)
+        self._show_iterations(report.iterations.get(role, []))
+
+    def _show_iterations(self, blocks: list[BlockSolve]) -> None:
+        """Say how many Jacobi iterations each block needs; nothing for a flow whose directions are both one pass."""
+        self.iterations.setVisible(bool(blocks))
+        if not blocks:
+            return
+        counts = ", ".join(f"{block.name} {block.iterations}" for block in blocks)
+        exactly, examples = (sum(values) for values in zip(*((b.exactly, b.examples) for b in blocks), strict=True))
+        text = f"Jacobi iterations of each block, in place of {blocks[0].tokens} tokens one by one: {counts}"
+        if exactly:
+            text += f"; {exactly} of {examples} did not converge and were computed exactly"
+        self.iterations.setText(text)
 
     def _compared(self, report: LikelihoodReport, role: Role) -> tuple[Role, Role]:
         """Return the teacher and the chosen flow, or the student where that is the teacher."""
@@ -152,6 +171,7 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
             "Log p": Table(["flow", "set", "example", "log p (nats)", f"NLL ({report.unit})"], _log_p_rows(report)),
             "Quantiles of the latents": Table(["flow", "standard normal", "latents"], _quantile_rows(report)),
             "Extremes": Table(["flow", "kind", "test example"], _extreme_rows(report)),
+            "Jacobi iterations": Table(["flow", "block", "iterations", "tokens"], _iteration_rows(report)),
         }
 
 
@@ -166,6 +186,12 @@ def _quantile_rows(report: LikelihoodReport) -> Iterator[list[object]]:
     for role, values in report.latents.items():
         for normal, value in zip(report.quantiles.tolist(), values.tolist(), strict=True):
             yield [role, normal, value]
+
+
+def _iteration_rows(report: LikelihoodReport) -> Iterator[list[object]]:
+    for role, blocks in report.iterations.items():
+        for block in blocks:
+            yield [role, block.name, block.iterations, block.tokens]
 
 
 def _extreme_rows(report: LikelihoodReport) -> Iterator[list[object]]:

@@ -12,7 +12,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QSlider, QToolButton, QWidget
 
 from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageStarted
-from nfkd.protocol.inspection import Origin
+from nfkd.protocol.inspection import Origin, SampleOptions
 from nfkd.protocol.pictures import ReadSampleSeries, SampleSeries
 from nfkd.protocol.requests import Reply, Sample, Samples
 from nfkd.protocol.roles import DATA, Role, role_label
@@ -21,6 +21,7 @@ from nfkd_gui.model.export_files import Animation, Writer
 from nfkd_gui.model.gif import write_samples_gif
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.pictures import PicturePanel, Shown, weights_captions
+from nfkd_gui.panels.sample_options import SampleOptionFields
 from nfkd_gui.plotting.grid_row import GridRow
 from nfkd_gui.plotting.plane import Extent, Plane, extent_of, high_density
 from nfkd_gui.theme import limit_size, role_colour, scaled, tokens
@@ -35,6 +36,8 @@ _WAITING = "reading the data …"
 _EXAMPLES = ("validation examples", "validation", "")
 _WIDEST, _WIDE, _MIDDLE = 680, 520, 380
 """Width of the panel from which its head has the number of the noise, the name of the temperature, and its value."""
+_GUIDED, _BOTH, _FIELD = 580, 740, 140
+"""Width from which it has the weight of a guidance, and its attention temperature; width of such a field."""
 _OWN, _MOST = -1, 999_999
 """Numbers of the noise: that of the run's own pictures, and the highest."""
 
@@ -73,6 +76,8 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._temperature.setToolTip("Scale of the noise that the samples are made from.")
         self._temperature.valueChanged.connect(self._on_temperature)
         self._label.setBuddy(self._temperature)
+        self._chosen = SampleOptionFields(self.name, self)
+        self._chosen.changed.connect(self._on_options)
         self._value = PlainLabel("0.70", self)
         self._new = QToolButton(self)
         self._new.setObjectName("samples.noise")
@@ -90,14 +95,15 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._seed.setSpecialValueText("run's noise")
         self._seed.setValue(_OWN)
         self._seed.valueChanged.connect(self._choose_noise)
-        self.tools += [self._label, self._temperature, self._value, self._seed, self._new, self._live]
+        self.tools += [self._label, self._temperature, self._value, self._chosen, self._seed, self._new, self._live]
         self.bar.add(self._features)
         self.bar.add(self._message)
 
     def fit_tools(self) -> None:
         width = self.width()
         self._label.setVisible(width >= scaled(_WIDE))
-        self._seed.setVisible(width >= scaled(_WIDEST))
+        fields = self._chosen.fit(one=width >= scaled(_GUIDED), both=width >= scaled(_BOTH))
+        self._seed.setVisible(width >= scaled((_WIDEST, _BOTH, _BOTH + _FIELD)[fields]))
         self._value.setVisible(width >= scaled(_MIDDLE))
         style = Qt.ToolButtonStyle
         self._new.setToolButtonStyle(
@@ -111,6 +117,15 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._value.setText(f"{self._temperature.value() / _HUNDRED:.2f}")
         self._set_own(True)
 
+    def _on_options(self) -> None:
+        self._set_own(True)
+
+    def run_changed(self) -> None:
+        super().run_changed()
+        with QSignalBlocker(self._chosen):
+            self._chosen.offer("" if self.view is None else self.view.config)
+        self.fit_tools()
+
     def _new_noise(self) -> None:
         self._seed.setValue((self._seed.value() + 1) % (_MOST + 1))
 
@@ -119,8 +134,9 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         self._set_own(True)
 
     def go_live(self) -> None:
-        with QSignalBlocker(self._seed):
+        with QSignalBlocker(self._seed), QSignalBlocker(self._chosen):
             self._seed.setValue(_OWN)
+            self._chosen.reset()
         self._noise = None
         super().go_live()
 
@@ -137,6 +153,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
             temperature=self._temperature.value() / _HUNDRED,
             noise_seed=self._noise,
             log_prob=self._sort.isChecked(),
+            options=self._chosen.options() if self._own else SampleOptions(),
         )
 
     def _count(self) -> int:
@@ -147,7 +164,9 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         return _POINTS if self.features() else _IMAGES
 
     def options(self) -> list[QAction]:
-        return [*super().options(), *([self._sort] if self.has_content() and not self.features() else [])]
+        sort = [self._sort] if self.has_content() and not self.features() else []
+        chosen = [each for each in (self._chosen.denoise, self._chosen.jacobi) if each.isVisible()]
+        return [*super().options(), *sort, *chosen]
 
     def follows_weights(self) -> bool:
         return self._sort.isChecked()
@@ -174,7 +193,8 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         drawn, count = self.drawn(role), self._count()
         if self._own or (drawn is not None and drawn.final):
             temperature = self._temperature.value() / _HUNDRED if self._own or drawn is None else drawn.temperature
-            return Origin("sample", number, role, count, temperature, self._noise)
+            options = self._chosen.options() if self._own else SampleOptions()
+            return Origin("sample", number, role, count, temperature, self._noise, options=options)
         values = drawn.samples[number] if drawn is not None else None
         return Origin(kind="values", index=number, role=role, values=values)
 
@@ -191,7 +211,8 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
     def requested_picture(self, reply: Samples, role: Role) -> Shown:
         if role not in reply.samples:
             return Shown(None)
-        texts = [f"temperature {reply.temperature:.2f}", f"T {reply.temperature:.2f}", ""]
+        extra = _describe_options(reply, role)
+        texts = [f"temperature {reply.temperature:.2f}{extra}", f"T {reply.temperature:.2f}{extra}", ""]
         return Shown(reply.samples[role], texts, reply.flags.get(role))
 
     def draw_pictures(self) -> None:
@@ -286,6 +307,14 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
             return dict(self._reply.densities)
         found = ((role, self.stored(role, "density")) for role in self.roles())
         return {role: density for role, density in found if isinstance(density, DensityDrawn)}
+
+
+def _describe_options(reply: Samples, role: Role) -> str:
+    """Return how the samples of a flow were made besides the temperature, such as ``, guidance 1.5``; may be empty."""
+    options = reply.options
+    guidance = f", guidance {options.guidance:g}" if role in reply.guided else ""
+    iterated = ", by Jacobi iteration" if role in reply.iterated else ""
+    return f"{guidance}{', denoised' if options.denoise else ''}{iterated}"
 
 
 def _describe_scale(highest: float) -> list[str]:

@@ -22,10 +22,12 @@ from torch import Tensor, nn
 
 from nfkd.config import DigitsConfig, Glow1DConfig, GlowConfig, TwoMoonsConfig
 from nfkd.config.data import DataConfig, NaturalPatchesConfig
-from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig
+from nfkd.config.flows import FlowConfig, IAFConfig, JetConfig, MAFConfig, NSFConfig, TarFlowConfig
 from nfkd.data import Dataset, load_dataset
 from nfkd.evaluation.likelihood import noisy_batches
 from nfkd.flows.architectures import ARCHITECTURES, build_flow
+from tests.benchmarks.plain_jet import PlainJet
+from tests.benchmarks.plain_tarflow import PlainTarFlow
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
@@ -182,6 +184,21 @@ def normflows_glow(config: FlowConfig, features: int) -> LogProb:
     return LogProb(flow, lambda x: flow.log_prob(x, None))
 
 
+def plain_jet(config: FlowConfig, features: int) -> LogProb:
+    del features
+    assert isinstance(config, JetConfig)
+    flow = PlainJet((1, 8, 8), config.patch, config.hidden, config.steps, config.depth)
+    return LogProb(flow, flow.log_prob)
+
+
+def plain_tarflow(config: FlowConfig, features: int) -> LogProb:
+    """On 8×8 grey images."""
+    assert isinstance(config, TarFlowConfig)
+    assert features == 1
+    flow = PlainTarFlow((1, 8, 8), config.patch, config.hidden, config.steps, config.depth)
+    return LogProb(flow, flow)
+
+
 # --- comparison ------------------------------------------------------------------------------------------------------
 
 MAF = MAFConfig(steps=5, hidden=64)
@@ -208,6 +225,8 @@ ROWS: dict[str, tuple[FlowConfig, DataConfig, Rival, int]] = {
     "Glow-1D": (GLOW_1D, MOONS, NORMFLOWS_GLOW_1D, 1000),
     "Glow-1D on patches": (GLOW_1D, PATCHES, NORMFLOWS_GLOW_1D, 600),
     "RealNVP": (REALNVP, MOONS, Rival("zuko", zuko_realnvp), 1000),
+    "TarFlow": (TarFlowConfig(), DIGITS, Rival("plain PyTorch", plain_tarflow), 300),
+    "Jet": (JetConfig(), DIGITS, Rival("plain PyTorch", plain_jet), 400),
     "Glow": (GLOW, DIGITS, Rival("normflows", normflows_glow), 400),
 }
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from nfkd.config.datasets import DATA_KINDS, kind_label
 from nfkd.config.experiment import ExperimentConfig
-from nfkd.config.flows import FlowConfig
+from nfkd.config.flows import FlowConfig, TarFlowConfig
 from nfkd.config.presets import preset_names
 from nfkd.config.toml import is_table
 from nfkd.text import name_problem
@@ -21,7 +21,7 @@ _RECIPES = {"images": "digits", "plane": "two_moons", "vectors": "power", "numbe
 _MAX_LEVELS, _FEWEST_LEVELS = 6, 2
 _VALUES, _SMALLEST_BATCH = 100_000, 16
 """Values of the images in a batch: with more, training is slow and takes much memory."""
-_IMAGES = "For images"
+_GROUPS = {True: ("For images", "For images and vectors"), False: ("For vectors", "For images and vectors")}
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def adapt(document: dict[str, Any], before: dict[str, Any], old: DataFacts | Non
     if old is None or (old.event_shape, old.context_features) != (new.event_shape, new.context_features):
         _adapt_flows(found, new)
         _adapt_levels(found, old, new)
+        _adapt_tokens(found, new)
         _adapt_training(found, old, new)
         _adapt_loss(found, document, new)
         if old is not None and old.sort != new.sort:
@@ -128,9 +129,9 @@ def _assistants(document: dict[str, Any]) -> list[Any]:
 def _fits(flow: dict[str, Any], sort: str) -> bool:
     """Return whether a kind of flow takes examples of this sort."""
     kind = flow.get("kind")
-    if (_labels().get(str(kind), ("", ""))[1] == _IMAGES) != (sort == "images"):
+    if _labels().get(str(kind), ("", ""))[1] not in _GROUPS[sort == "images"]:
         return False
-    couples = kind == "glow1d" or (kind == "nsf" and flow.get("transform", "coupling") == "coupling")
+    couples = kind in {"glow1d", "tarflow"} or (kind == "nsf" and flow.get("transform", "coupling") == "coupling")
     return not (sort == "number" and couples)
 
 
@@ -165,7 +166,7 @@ def _adapt_levels(found: Adapted, old: DataFacts | None, new: DataFacts) -> None
     sides = new.event_shape[1:]
     possible = min(_MAX_LEVELS, *((side & -side).bit_length() - 1 for side in sides))
     levels = min(possible, max(_FEWEST_LEVELS, int(math.log2(min(sides))) - 2))
-    flows = _flows(found.document)
+    flows = [flow for flow in _flows(found.document) if flow.get("kind") == "glow"]
     same_sides = old is None or old.event_shape[1:] == sides
     written = [flow.get("levels", 2) for flow in flows]
     if levels < 1 or (same_sides and all(isinstance(each, int) and each <= possible for each in written)):
@@ -174,6 +175,18 @@ def _adapt_levels(found: Adapted, old: DataFacts | None, new: DataFacts) -> None
         flow["levels"] = levels
     if written != [levels] * len(flows):
         found.changes.append(f"{levels} {'level' if levels == 1 else 'levels'}")
+
+
+def _adapt_tokens(found: Adapted, new: DataFacts) -> None:
+    """Set the size of tokens that do not divide the examples into at least two: the next smaller one that does."""
+    images = new.sort == "images"
+    name, sides = ("patch", new.event_shape[1:]) if images else ("token", new.event_shape)
+    for flow in (flow for flow in _flows(found.document) if flow.get("kind") in {"tarflow", "jet"}):
+        size = flow.get(name, TarFlowConfig.model_fields[name].default)
+        if not isinstance(size, int) or (size < max(sides) and not any(side % size for side in sides)):
+            continue
+        flow[name] = max(other for other in range(1, max(2, size)) if not any(side % other for side in sides))
+        found.changes.append(f"{'patches' if images else 'tokens'} of {flow[name]}")
 
 
 # --- training, loss, pictures -----------------------------------------------------------------------------------------

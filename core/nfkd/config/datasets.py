@@ -32,6 +32,7 @@ TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data", ".gz", ".zip", ".parqu
 """Suffixes of files that hold a table and nothing else."""
 _BY_SUFFIX = dict.fromkeys(TABLE_ENDINGS, "table") | {".npz": "image_stack"}
 _AMBIGUOUS = {".h5", ".hdf5"}
+_PATHS = {"file", "folder"}
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Suffixes of image files."""
 _HEADER_SIZE = 1 << 16  # bytes: the header of a .npy file is shorter
@@ -284,7 +285,7 @@ def resolve_data_table(value: Any, folder: Path) -> Any:
 
 def _is_path(value: Any, info: FieldInfo | None) -> bool:
     extra = info.json_schema_extra if info else None
-    return isinstance(value, str) and value.strip() != "" and is_table(extra) and bool(extra.get("format"))
+    return isinstance(value, str) and value.strip() != "" and is_table(extra) and extra.get("format") in _PATHS
 
 
 def absolute_path(path: str, folder: Path) -> Path:

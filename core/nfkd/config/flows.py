@@ -175,4 +175,112 @@ class NSFConfig(Config, frozen=True):
     permutation: Permutation = field("lu", title="Permutation", help=_PERMUTATION, advanced=True)
 
 
-FlowConfig = Annotated[GlowConfig | Glow1DConfig | MAFConfig | IAFConfig | NSFConfig, Field(discriminator="kind")]
+class TarFlowConfig(Config, frozen=True):
+    """Transformer autoregressive flow (Zhai et al. 2024, arXiv 2412.06329): fast density, sampling token by token."""
+
+    kind: Literal["tarflow"] = field(
+        "tarflow",
+        title="Flow",
+        label="TarFlow",
+        group="For images and vectors",
+        help="Transformers over patches or features: the best likelihoods, slow sampling.",
+    )
+    patch: int = field(
+        2,
+        title="Patch side",
+        help="Of images: the side of the square patches that are the tokens. It must divide the image's sides.",
+        unit="pixels",
+        ge=1,
+        le=256,
+    )
+    token: int = field(
+        1,
+        title="Features per token",
+        help="Of vectors: how many neighbouring features are one token. It must divide the number of features.",
+        unit="features",
+        ge=1,
+        le=4096,
+    )
+    steps: int = field(
+        4,
+        title="Blocks",
+        help="Number of autoregressive blocks; every second one takes the tokens in reversed order.",
+        unit="blocks",
+        ge=1,
+        le=64,
+    )
+    hidden: int = field(
+        64,
+        title="Channels",
+        help="Width of the transformer in each block: at most 64, or a multiple of 64.",
+        unit="channels",
+        ge=1,
+        le=8192,
+    )
+    depth: int = field(
+        2,
+        title="Layers",
+        help="Layers of the transformer in each block, of attention and a perceptron.",
+        unit="layers",
+        ge=1,
+        le=64,
+    )
+
+
+class JetConfig(Config, frozen=True):
+    """Jet (Kolesnikov et al. 2024, arXiv 2412.15129): couplings of patches with vision transformers."""
+
+    kind: Literal["jet"] = field(
+        "jet",
+        title="Flow",
+        label="Jet",
+        group="For images",
+        help="Jet for images: couplings with transformers over patches; fast in both directions.",
+    )
+    patch: int = field(
+        2,
+        title="Patch side",
+        help="Side of the square patches that are the tokens. It must divide the image's sides.",
+        unit="pixels",
+        ge=1,
+        le=256,
+    )
+    steps: int = field(8, title="Steps", help="Number of couplings.", ge=1, le=128)
+    hidden: int = field(
+        64,
+        title="Channels",
+        help="Width of the transformer in each coupling: at most 64, or a multiple of 64.",
+        unit="channels",
+        ge=1,
+        le=8192,
+    )
+    depth: int = field(
+        1,
+        title="Layers",
+        help="Layers of the transformer in each coupling, of attention and a perceptron.",
+        unit="layers",
+        ge=1,
+        le=64,
+    )
+    spatial: int = field(
+        3,
+        title="Spatial steps",
+        help="One coupling of this many changes every second patch; the others change half of every patch.",
+        zero="none",
+        ge=0,
+        le=128,
+        advanced=True,
+    )
+    split: Literal["checkerboard", "rows", "columns"] = field(
+        "checkerboard",
+        title="Split of patches",
+        help="The patches that a spatial coupling changes: a checkerboard, or every second row or column; by turns.",
+        advanced=True,
+        needs={".spatial": True},
+    )
+
+
+FlowConfig = Annotated[
+    GlowConfig | Glow1DConfig | MAFConfig | IAFConfig | NSFConfig | TarFlowConfig | JetConfig,
+    Field(discriminator="kind"),
+]

@@ -146,7 +146,24 @@ class TrainingConfig(Config, frozen=True):
     )
     learning_rate: float = field(1e-3, title="Learning rate", help="Maximum learning rate.", gt=0.0, le=1.0)
     schedule: Literal["constant", "cosine"] = field(
-        "cosine", title="Schedule", help="Constant, or a cosine that falls to zero over the stage."
+        "cosine", title="Schedule", help="Constant, or a cosine that falls to the final rate over the stage."
+    )
+    final_learning_rate: float = field(
+        0.0,
+        title="Final rate",
+        help="Learning rate at the end of the cosine; at most the maximum learning rate.",
+        ge=0.0,
+        le=1.0,
+        advanced=True,
+        needs={".schedule": ("cosine",)},
+    )
+    second_moment_decay: float = field(
+        0.999,
+        title="Second moment",
+        help="Decay of the optimizer's average of squared gradients, β₂: 0.999, or 0.95 as often for transformers.",
+        ge=0.0,
+        lt=1.0,
+        advanced=True,
     )
     warmup_steps: int = field(
         50,

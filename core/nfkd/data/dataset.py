@@ -183,7 +183,7 @@ class Dataset:
         Such as ``digits``.
     train, validation, test
         The splits; vectors are scaled already, unless they are dequantized: those are as the source returns them.
-    levels, scaler, context_scaler, standardised, dequantizer
+    levels, scaler, context_scaler, standardised, dequantizer, gaussian_noise
         As in `DataUnits`.
     augmentation
         Of training images.
@@ -217,6 +217,7 @@ class Dataset:
     context_scaler: Scaler | None = None
     standardised: bool = False
     dequantizer: Dequantizer | None = None
+    gaussian_noise: float = 0.0
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
@@ -246,7 +247,8 @@ class Dataset:
     @property
     def units(self) -> DataUnits:
         """The map between the data's units and the scaled values that flows see."""
-        return DataUnits(self.levels, self.scaler, self.context_scaler, self.standardised, self.dequantizer)
+        scalers = self.scaler, self.context_scaler
+        return DataUnits(self.levels, *scalers, self.standardised, self.dequantizer, self.gaussian_noise)
 
     @property
     def unit(self) -> Unit:
@@ -335,6 +337,7 @@ class Dataset:
         split = self.train.take(index)
         if self.augmentation.active:
             split = replace(split, values=self.augmentation(split.values[:], augmentation))
+        split = replace(split, context=self.augmentation.drop_labels(split.context, augmentation))
         return self.batch(split, dequantization)
 
     def dequantize(self, raw: Tensor, generator: torch.Generator) -> Tensor:

@@ -42,7 +42,8 @@ def loaded_images(
         validation=None if validation is None else _merge(validation, merged),
         test=None if test is None else _merge(test, merged),
         levels=levels // merged,
-        augmentation=Augmentation(config.flip, config.shift),
+        gaussian_noise=config.gaussian_noise,
+        augmentation=Augmentation(config.flip, config.shift, config.label_dropping),
     )
 
 

@@ -166,6 +166,7 @@ def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
         context_scaler=context_scaler,
         dequantizer=dequantizer,
         standardised=loaded.standardised,
+        gaussian_noise=loaded.gaussian_noise,
         augmentation=loaded.augmentation,
         columns=loaded.columns,
         missing=loaded.missing,

@@ -39,7 +39,7 @@ class Loaded:
         How vectors and their context are scaled, fitted on the training split.
     dequantize
         Names of the columns of vectors that get noise; ``auto`` alone for all with repeated values.
-    standardised, augmentation, columns, missing, reading, unused, warnings, split
+    standardised, gaussian_noise, augmentation, columns, missing, reading, unused, warnings, split
         As in `Dataset`.
     """
 
@@ -52,6 +52,7 @@ class Loaded:
     scaling: Scaling = "none"
     dequantize: tuple[str, ...] = ()
     standardised: bool = False
+    gaussian_noise: float = 0.0
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()

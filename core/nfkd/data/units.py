@@ -21,7 +21,7 @@ from torch import Tensor
 from nfkd.data.dequantization import Dequantizer
 from nfkd.data.scaling import Scaler, scaler_from_dict
 
-Unit = Literal["bits/dim", "nats", "nats (scaled)"]
+Unit = Literal["bits/dim", "bits/dim (noisy)", "nats", "nats (scaled)"]
 _EVALUATION_SEED = 20_250_621
 _MOST_LEVELS = 2**16
 _ROUNDING = 0.01  # of a level: single precision may round 255 + u up to 256, and a decoded zero to below 0
@@ -49,6 +49,8 @@ class DataUnits:
         Whether the values were published standardised; their likelihood is reported in these units.
     dequantizer
         Adds noise to columns of vectors with repeated values, before the scaling; None if there are none.
+    gaussian_noise
+        Standard deviation of the Gaussian noise that images in [0, 1) get in place of uniform noise; zero for none.
     """
 
     levels: int | None = None
@@ -56,16 +58,18 @@ class DataUnits:
     context_scaler: Scaler | None = None
     standardised: bool = False
     dequantizer: Dequantizer | None = None
+    gaussian_noise: float = 0.0
 
     @property
     def unit(self) -> Unit:
         """The unit in which the likelihood is reported.
 
+        *Noisy* means that it is the density of images with Gaussian noise, which bounds no discrete likelihood.
         *Scaled* means that it is not the likelihood of the original values: the scaling is not invertible everywhere,
         or the data is published standardised.
         """
         if self.levels is not None:
-            return "bits/dim"
+            return "bits/dim (noisy)" if self.gaussian_noise else "bits/dim"
         original = self.scaler is None or self.scaler.log_volume is not None
         return "nats" if original and not self.standardised else "nats (scaled)"
 
@@ -103,7 +107,8 @@ class DataUnits:
     def dequantize(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         """Return whole levels as scaled values, float32: (k + u)/levels with u uniform in [0, 1).
 
-        Theis et al. 2016, arXiv 1511.01844. For rows with a dequantizer: rows with noise, scaled.
+        Theis et al. 2016, arXiv 1511.01844. With Gaussian noise (k + ½)/levels + σε (TarFlow, arXiv 2412.06329). For
+        rows with a dequantizer: rows with noise, scaled.
 
         Parameters
         ----------
@@ -114,7 +119,10 @@ class DataUnits:
         """
         if self.dequantizer is not None:
             return self._noisy(raw, generator).float()
-        noise = torch.rand(raw.shape, generator=generator, dtype=torch.float32, device=generator.device).to(raw.device)
+        draw = torch.randn if self.gaussian_noise else torch.rand
+        noise = draw(raw.shape, generator=generator, dtype=torch.float32, device=generator.device).to(raw.device)
+        if self.gaussian_noise:
+            return (raw.float() + 0.5) / (self.levels or 1) + self.gaussian_noise * noise
         return (raw.float() + noise) / (self.levels or 1)
 
     def to_scaled(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -177,6 +185,8 @@ class DataUnits:
         fields["standardised"] = self.standardised
         if self.dequantizer is not None:  # without it, older versions of NFKD can read the file
             fields["noise"] = self.dequantizer.to_list()
+        if self.gaussian_noise:
+            fields["gaussian"] = self.gaussian_noise
         text = json.dumps(fields)
         return text if len(text) <= _MOST_TEXT else ""
 
@@ -202,7 +212,7 @@ def units_from_json(text: str, event_shape: Sequence[int], context_features: int
         msg = "it is not JSON"
         raise ValueError(msg) from error
     names = {"levels", "values", "context", "standardised"}
-    complete = isinstance(fields, dict) and fields.keys() - {"noise"} == names
+    complete = isinstance(fields, dict) and fields.keys() - {"noise", "gaussian"} == names
     if not complete or not isinstance(fields["standardised"], bool):
         msg = f"it does not have the fields {', '.join(sorted(names))}"
         raise ValueError(msg)
@@ -218,12 +228,17 @@ def units_from_json(text: str, event_shape: Sequence[int], context_features: int
     if "noise" in fields and len(event_shape) != 1:
         msg = "it has noise of columns, and the examples are images"
         raise ValueError(msg)
+    gaussian = fields.get("gaussian", 0.0)
+    if (levels is None and gaussian) or not (type(gaussian) in (int, float) and 0 <= gaussian <= 1):
+        msg = "its Gaussian noise is not that of images"
+        raise ValueError(msg)
     return DataUnits(
         levels,
         None if values is None else scaler_from_dict(values, event_shape[0]),
         None if context is None else scaler_from_dict(context, context_features),
         fields["standardised"],
         Dequantizer.from_list(fields["noise"], event_shape[0]) if "noise" in fields else None,
+        float(gaussian),
     )
 
 

@@ -9,11 +9,13 @@ student's steps see other values than the teacher's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from nfkd.config.flows import FlowConfig
 from nfkd.data import Batch
@@ -27,6 +29,8 @@ from nfkd.flows.networks import CouplingNetwork
 
 _COUNTS = ("steps", "checkerboard")
 _MAY_DIFFER = {*_COUNTS, "permutation"}
+_TRANSFORMERS = {"tarflow", "jet"}  # flows whose layers add to their input, so that some can be left out
+_TRANSFORMER_LAYER = re.compile(r"(network\.transformer\.layers\.)(\d+)(\..+)")
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def _config_problems(student: FlowConfig, teacher: FlowConfig) -> Iterator[str]:
         mine, theirs = getattr(student, name), getattr(teacher, name)
         if name in _COUNTS:
             yield from _count_problem(name, mine, theirs)
-        elif name == "hidden" and mine < theirs and _prunable(student):
+        elif mine < theirs and _may_be_smaller(name, student):
             continue
         elif mine != theirs and name not in _MAY_DIFFER:
             values = f"{name} is {_text(mine)} in the student and {_text(theirs)} in the teacher"
@@ -96,6 +100,11 @@ def _count_problem(name: str, mine: int, theirs: int) -> Iterator[str]:
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _may_be_smaller(name: str, config: FlowConfig) -> bool:
+    """Return whether a student can have less of a field than its teacher."""
+    return (name == "hidden" and _prunable(config)) or (name == "depth" and config.kind in _TRANSFORMERS)
 
 
 def _prunable(config: FlowConfig) -> bool:
@@ -148,7 +157,7 @@ def inherit_blocks(student: Flow, teacher: Flow, config: FlowConfig, batch: Batc
         if inputs and isinstance(network, CouplingNetwork) and isinstance(target, CouplingNetwork):
             prune_network(network, target, inputs[target])
         else:
-            step.coupling.load_state_dict(donor.coupling.state_dict())
+            step.coupling.load_state_dict(_fewer_layers(donor.coupling.state_dict(), step.coupling.state_dict()))
         mixings = [other.mixing for other in group if other.mixing is not None]
         if step.mixing is not None and mixings:
             step.mixing.mixing.set_mixing_matrix(mixing_product(mixings))
@@ -156,6 +165,23 @@ def inherit_blocks(student: Flow, teacher: Flow, config: FlowConfig, batch: Batc
         split.load_state_dict(target.state_dict())
     if student.prior is not None and teacher.prior is not None:
         student.prior.load_state_dict(teacher.prior.state_dict())
+
+
+def _fewer_layers(state: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a coupling with as many transformer layers as another: the last one of each group."""
+    wanted, found = (
+        sorted({int(match[2]) for name in names if (match := _TRANSFORMER_LAYER.fullmatch(name))})
+        for names in (like, state)
+    )
+    kept = {group[-1]: number for number, group in enumerate(groups(found, len(wanted)))} if wanted else {}
+    chosen: dict[str, Tensor] = {}
+    for name, value in state.items():
+        match = _TRANSFORMER_LAYER.fullmatch(name)
+        if match is None:
+            chosen[name] = value
+        elif int(match[2]) in kept:
+            chosen[f"{match[1]}{kept[int(match[2])]}{match[3]}"] = value
+    return chosen
 
 
 def _networks_fit(student: Flow, teacher: Flow) -> bool:
@@ -197,4 +223,5 @@ def _donor(step: _Step, group: Sequence[_Step], config: FlowConfig) -> _Step | N
 def _alternates(step: _Step, config: FlowConfig) -> bool:
     """Return whether every second step sees the other squares of a checkerboard, or the reversed order."""
     options: Any = config
-    return isinstance(step.coupling, CheckerboardCoupling) or getattr(options, "order", "") == "reversed"
+    reverses = config.kind == "tarflow" or getattr(options, "order", "") == "reversed"
+    return reverses or isinstance(step.coupling, CheckerboardCoupling)

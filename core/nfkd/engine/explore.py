@@ -21,6 +21,7 @@ from nfkd.inspect.opened import OpenedRun, RunCache, log_prob
 from nfkd.inspect.origin import can_sample, check_count, draw_samples, examples_of, noise_generator
 from nfkd.inspect.plane_states import plane
 from nfkd.inspect.sample_details import can_rate, sample
+from nfkd.inspect.sampling import is_iterated
 from nfkd.inspect.table_rows import column_tests, table
 from nfkd.inspect.work import Work
 from nfkd.protocol import inspection
@@ -64,7 +65,13 @@ class Explorer:
 def _samples(opened: OpenedRun, request: Sample) -> Samples:
     """Sample every flow from the same latents."""
     dataset, count = in_units_of_run(opened.dataset, Path(opened.run), opened.seed), request.count
-    origin = Origin(kind="sample", count=count, temperature=request.temperature, noise_seed=request.noise_seed)
+    origin = Origin(
+        kind="sample",
+        count=count,
+        temperature=request.temperature,
+        noise_seed=request.noise_seed,
+        options=request.options,
+    )
     samples, densities, flags, values = {}, {}, {}, {}
     for role, flow in opened.flows.items():
         batch = draw_samples(opened, flow, origin)
@@ -84,6 +91,9 @@ def _samples(opened: OpenedRun, request: Sample) -> Samples:
         log_prob=values,
         noise=_plane_noise(opened, list(opened.flows.values()), request),
         noise_seed=request.noise_seed,
+        options=request.options,
+        guided=[role for role, flow in opened.flows.items() if request.options.guidance and flow.takes_guidance],
+        iterated=[role for role, flow in opened.flows.items() if is_iterated(flow, request.options)],
     )
 
 

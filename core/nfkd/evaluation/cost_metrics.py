@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+import numpy as np
 import torch
 
 from nfkd.data import Batch
@@ -15,6 +16,7 @@ from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
 
 _CALLS, _CALL_SECONDS = 200, 2.0  # of one example
+_SAMPLES = 32  # whose iterations are counted
 _ROUNDS, _ROUND_SECONDS = 20, 3.0  # of a batch
 
 
@@ -29,8 +31,9 @@ def cost_estimates(flow: Flow, material: Material, names: Collection[str]) -> di
     names
         Of ``parameters``, ``multiply_adds`` (of one log p), ``peak_memory`` (of encoding and decoding a batch, with
         the weights), ``encode_ms``, ``encode_p95_ms``, ``decode_ms``, ``decode_p95_ms`` (of one example) and
-        ``encode_per_second``, ``decode_per_second`` (in a batch of 256). Intervals of timings are between order
-        statistics; the unit is one call.
+        ``encode_per_second``, ``decode_per_second`` (in a batch of 256). With ``jacobi`` in place of ``decode``,
+        samples are made by Jacobi iteration at the usual tolerance; ``jacobi_iterations`` is the sum over the blocks
+        for one example, the median of 32. Intervals of timings are between order statistics; the unit is one call.
     """
     parameters, multiply_adds, _ = frozen_cost(flow)
     found = {"parameters": Estimate.exact(parameters), "multiply_adds": Estimate.exact(multiply_adds)}
@@ -38,7 +41,10 @@ def cost_estimates(flow: Flow, material: Material, names: Collection[str]) -> di
     batch, single = (material.test.take(rows[:count]).to(material.device) for count in (ROWS, 1))
     if "peak_memory" in names:
         found["peak_memory"] = Estimate.exact(_memory(flow, batch, material) / 2**20)
-    for name, call in (("encode", _encoding), ("decode", _decoding)):
+    if "jacobi_iterations" in names:
+        material.check()
+        found["jacobi_iterations"] = quantile_estimate(_iterations(flow, single), 0.5)
+    for name, call in (("encode", _encoding), ("decode", _decoding), ("jacobi", _iterating)):
         if {f"{name}_ms", f"{name}_p95_ms"} & set(names):
             material.check()
             milliseconds = 1e3 * timings(call(flow, single), material.device, _CALLS, _CALL_SECONDS)
@@ -58,6 +64,21 @@ def _encoding(flow: Flow, batch: Batch) -> Callable[[], object]:
 def _decoding(flow: Flow, batch: Batch) -> Callable[[], object]:
     generator = torch.Generator()
     return lambda: flow.sample(len(batch), generator=generator.manual_seed(0), context=batch.context)
+
+
+def _iterating(flow: Flow, batch: Batch) -> Callable[[], object]:
+    generator = torch.Generator()
+    return lambda: flow.sample(len(batch), generator=generator.manual_seed(0), context=batch.context, method="jacobi")
+
+
+def _iterations(flow: Flow, single: Batch) -> np.ndarray:
+    """Return the iterations of all blocks for each of some samples, made one by one."""
+    generator, counts = torch.Generator().manual_seed(0), list[float]()
+    for _ in range(_SAMPLES):
+        with flow.jacobi() as report:
+            flow.sample(1, generator=generator, context=single.context)
+        counts.append(sum(block.iterations for block in report.blocks()))
+    return np.array(counts)
 
 
 def _memory(flow: Flow, batch: Batch, material: Material) -> int:

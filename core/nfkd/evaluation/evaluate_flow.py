@@ -71,6 +71,8 @@ class FlowEvaluator:
             return f"{reason}, and the run has no weights of a teacher whose latents could be compared"
         if name == "log_det" and (size := math.prod(flow.flow.event_shape)) > MAX_JACOBIAN_DIMENSIONS:
             return f"an example has {size:,} values, and the Jacobian is computed for at most {MAX_JACOBIAN_DIMENSIONS}"
+        if name in GROUPS["jacobi"] and "decode" not in flow.flow.iterated:
+            return "its samples take one pass"
         return self._no_fidelity(name, flow) if name in GROUPS["fidelity"] else ""
 
     @staticmethod
@@ -95,6 +97,7 @@ class FlowEvaluator:
             "inversion": self._inversion,
             "fidelity": self._fidelity,
             "cost": self._cost,
+            "jacobi": self._cost,
         }
         return measures[group](names, flow)
 

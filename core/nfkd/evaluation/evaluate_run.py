@@ -146,17 +146,18 @@ def _require_finished(record: RunRecord) -> None:
 
 
 def _left_out(
-    evaluator: FlowEvaluator, flows: Sequence[EvaluatedFlow], chosen: Collection[str], named: Collection[str]
+    evaluator: FlowEvaluator, flows: Sequence[EvaluatedFlow], chosen: Collection[str], named: set[str]
 ) -> list[str]:
     """Return the metrics that cannot be computed, with the reasons; refuse one that was named and no flow has."""
     left_out = dict[str, dict[Role, list[str]]]()
+    unsaid = () if named & GROUPS["jacobi"].keys() else GROUPS["jacobi"]  # most flows have no use for it
     for name in chosen:
         reasons: Mapping[Role, str] = {flow.stage: evaluator.why_not(name, flow) for flow in flows}
         if name in named and reasons and all(reasons[stage] for stage in reasons if _can_have(name, stage)):
             title, reason = f"{name} cannot be computed", _any(reasons.values())
             raise RunError(title, f"{sentence(reason)}.", "Leave it out.")
         for stage, reason in reasons.items():
-            if reason:
+            if reason and name not in unsaid:
                 left_out.setdefault(reason, {}).setdefault(stage, []).append(name)
     return [
         f"{', '.join(names)} of {the_role(stage)} {'was' if len(names) == 1 else 'were'} left out: {reason}"

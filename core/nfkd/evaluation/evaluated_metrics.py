@@ -56,6 +56,9 @@ GROUPS: dict[str, dict[str, Metric]] = {
     | _metric("decode_p95_ms", "latency of decode, 95 %", "ms", form=".3f")
     | _metric("encode_per_second", "throughput of encode", "examples/s", form=",.0f", larger=True)
     | _metric("decode_per_second", "throughput of decode", "samples/s", form=",.0f", larger=True),
+    "jacobi": _metric("jacobi_ms", "latency of decode by Jacobi iteration, median", "ms", form=".3f")
+    | _metric("jacobi_per_second", "throughput of decode by Jacobi iteration", "samples/s", form=",.0f", larger=True)
+    | _metric("jacobi_iterations", "Jacobi iterations of all blocks, one example", form=".0f"),
 }
 """Metrics by group and name; a unit of None is that of the run's likelihoods."""
 EVALUATED: dict[str, Metric] = {name: metric for group in GROUPS.values() for name, metric in group.items()}

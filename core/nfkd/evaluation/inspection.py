@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from nfkd.config.flows import FlowConfig
+from nfkd.evaluation.iterations import count_iterations
 from nfkd.flows.architectures import flow_summary
 from nfkd.flows.cost import FlowCost, flow_cost
 from nfkd.flows.flow import Flow, evaluating
+from nfkd.protocol.records import BlockSolve
 from nfkd.protocol.requests import LayerInfo
 
 _EXACT, _EXPLODES = 1e-3, 1e-1  # largest relative error that is exact; that is inexact
@@ -76,6 +78,8 @@ class Inspection:
     log_det_error
         max |log-determinant − autograd's| / max(1, |autograd's|) over a few usual inputs in double precision; None for
         a flow of more than 256 dimensions, which is not compared.
+    iterations
+        Jacobi iterations of each autoregressive block, for as many samples; empty for other flows.
     """
 
     name: str
@@ -84,6 +88,7 @@ class Inspection:
     batch_size: int
     trials: tuple[Trial, ...]
     log_det_error: float | None
+    iterations: tuple[BlockSolve, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -162,6 +167,7 @@ def inspect_flow(
             for label, values in ({source: x} | _unusual_inputs(x)).items()
         )
         error = _log_det_error(double, x[:_FEW], context)
+        iterations = tuple(count_iterations(single, x, context))
     return Inspection(
         name=name or flow_summary(config),
         layers=tuple(flow.layer_info()),
@@ -169,6 +175,7 @@ def inspect_flow(
         batch_size=batch_size,
         trials=trials,
         log_det_error=error,
+        iterations=iterations,
     )
 
 

@@ -124,6 +124,29 @@ def vector_problems(name: str, shape: Shape, *, least: int = 1) -> list[ConfigPr
     return []
 
 
+def token_problem(name: str, size: int, shape: Shape, layer: str) -> ConfigProblem | None:
+    """Return why examples cannot be divided into at least two tokens.
+
+    Parameters
+    ----------
+    name, size
+        The field, and the side of a patch or the features of a token.
+    shape
+        Of an example.
+    layer
+        What needs two tokens, such as ``a block``.
+    """
+    sides, part = (shape[1:], "patches") if len(shape) == 3 else (shape, "tokens")
+    fitting = [str(other) for other in range(1, max(sides)) if not any(side % other for side in sides)]
+    advice = f"use {', '.join(fitting[-4:])}" if fitting else "choose another flow"
+    whole = format_shape(shape) if len(shape) == 3 else f"{shape[0]} features"
+    if any(side % size for side in sides):
+        return ConfigProblem(name, f"{whole} cannot be divided into {part} of {size}: {advice}")
+    if all(side == size for side in sides):
+        return ConfigProblem(name, f"an example is one token, and {layer} needs at least two: {advice}")
+    return None
+
+
 def format_shape(shape: Sequence[int]) -> str:
     """Return a shape such as ``1×8×8``."""
     return "×".join(str(size) for size in shape)

@@ -8,10 +8,12 @@ latents, so the reverse holds.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nfkd.flows.jacobi import SequentialLayer
 from nfkd.flows.layer import Layer
 from nfkd.flows.made import MADE
 from nfkd.flows.transforms import Elementwise
@@ -20,7 +22,7 @@ _MOMENTUM = 0.1
 _SMALLEST_VARIANCE = 1e-5
 
 
-class MaskedAutoregressive(Layer):
+class MaskedAutoregressive(SequentialLayer):
     """z_i = f(x_i; parameters from x_j, j before i): density in one pass, sampling feature by feature.
 
     Parameters
@@ -48,6 +50,7 @@ class MaskedAutoregressive(Layer):
         super().__init__()
         self.register_buffer("order", order)
         self._transform = transform
+        self.passes = (1, len(order))
         self.network = MADE(
             len(order),
             transform.parameters,
@@ -65,13 +68,26 @@ class MaskedAutoregressive(Layer):
         return self._unordered(y), slopes.sum(1)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return x, feature by feature."""
-        features = y.index_select(1, self.order).unbind(1)
+        """Return x, feature by feature or by Jacobi iteration."""
+        return self._unordered(self.solve(y.index_select(1, self.order), context))
+
+    @property
+    def tokens(self) -> int:
+        """D: every feature is a token."""
+        return len(self.order)
+
+    def solve_exactly(self, y: Tensor, context: Tensor | None) -> Tensor:
+        """Return x of z, (B, D), both in the layer's order."""
+        features = y.unbind(1)
 
         def solve(index: int, parameters: Tensor) -> Tensor:
             return self._transform.inverse(features[index], parameters)
 
-        return self._unordered(self.network.sequential(solve, y, context))
+        return self.network.sequential(solve, y, context)
+
+    def iterate(self, y: Tensor, x: Tensor, context: Tensor | None, segment: slice) -> Tensor:
+        """Return f⁻¹ of a segment of z, with parameters from x; all (B, D), in the layer's order."""
+        return self._transform.inverse(y[:, segment], self.network(x, context)[:, segment])
 
     def _unordered(self, x: Tensor) -> Tensor:
         return x.index_select(1, self.order.argsort())
@@ -84,9 +100,25 @@ class InverseAutoregressive(MaskedAutoregressive):
     latents before.
     """
 
+    iterated = "encode"
+
+    def __init__(self, order: Tensor, transform: Elementwise, **settings: Any) -> None:
+        super().__init__(order, transform, **settings)
+        self.passes = (len(order), 1)
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return z and the log-determinant, feature by feature."""
-        features = x.index_select(1, self.order).unbind(1)
+        """Return z and the log-determinant, feature by feature or by Jacobi iteration."""
+        ordered = x.index_select(1, self.order)
+        if self.iterating:
+            z = self.solve(ordered, context)
+            slopes = self._transform.forward(z, self.network(z, context))[1]
+        else:
+            z, slopes = self._solve_with_slopes(ordered, context)
+        return self._unordered(z), -slopes.sum(1)
+
+    def _solve_with_slopes(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return z and log f′ at each feature, (B, D), feature by feature: all in one pass's arithmetic."""
+        features = y.unbind(1)
         slopes: list[Tensor] = []
 
         def solve(index: int, parameters: Tensor) -> Tensor:
@@ -94,8 +126,8 @@ class InverseAutoregressive(MaskedAutoregressive):
             slopes.append(self._transform.forward(value, parameters)[1])
             return value
 
-        z = self.network.sequential(solve, x, context)
-        return self._unordered(z), -torch.stack(slopes, dim=1).sum(1)
+        z = self.network.sequential(solve, y, context)
+        return z, torch.stack(slopes, dim=1)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return x, in one pass."""

@@ -29,6 +29,18 @@ class Squeeze(Layer):
         return functional.pixel_shuffle(y, 2)
 
 
+class Centre(Layer):
+    """y = 2x − 1, from [0, 1) to [−1, 1); log|det| = D·log 2."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return y and the log-determinant."""
+        return 2 * x - 1, x.new_full((len(x),), math.prod(x.shape[1:]) * math.log(2))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return (y + 1)/2."""
+        return (y + 1) / 2
+
+
 class Mixing(Layer, ABC):
     """ActNorm, then a linear map that mixes the channels, the same at every pixel.
 

@@ -4,62 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from nfkd.flows.denoising import denoised
+from nfkd.flows.guidance import guided, takes_guidance
 from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
-from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal
+from nfkd.flows.jacobi import TOLERANCE, Direction, JacobiReport, SampleMethod, SequentialLayer, check_method, jacobi
+from nfkd.flows.latents import Latents, Pass
+from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal, standardize
 from nfkd.protocol.requests import LayerInfo
 
 Capability = Literal["log_prob", "latents", "synthesis"]
-
-
-@dataclass(frozen=True)
-class Latents:
-    """The latents of a batch.
-
-    Attributes
-    ----------
-    parts
-        The split-off latents in the order of the splits, then the last one; each (B, …).
-    log_det
-        Log-determinant of the data-to-latents Jacobian, (B,) nats.
-    """
-
-    parts: tuple[Tensor, ...]
-    log_det: Tensor
-
-    def flat(self) -> Tensor:
-        """Return the latents of each example as one vector, (B, D)."""
-        return torch.cat([part.flatten(1) for part in self.parts], dim=1)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """The results of one pass from data to latents.
-
-    Attributes
-    ----------
-    log_prob
-        (B,) nats.
-    latents
-        Of the batch.
-    trace
-        ``{layer: (tensor after it, log-determinant so far)}`` in order; empty unless requested.
-    """
-
-    log_prob: Tensor
-    latents: Latents
-    trace: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    @property
-    def base_log_prob(self) -> Tensor:
-        """The log-density of the latents under their priors, (B,) nats: `log_prob` without the log-determinant."""
-        return self.log_prob - self.latents.log_det
 
 
 @dataclass(frozen=True)
@@ -323,10 +283,10 @@ class Flow(nn.Module):
         for layer in self._stack():
             if isinstance(layer, Split):
                 x, split_off = layer(x)
-                noise.append(_standardise(split_off, *layer.prior(x)))
+                noise.append(standardize(split_off, *layer.prior(x)))
             else:
                 x = layer(x, context)[0]
-        return [*noise, x if self.prior is None else _standardise(x, *self.prior(x, context))]
+        return [*noise, x if self.prior is None else standardize(x, *self.prior(x, context))]
 
     @torch.no_grad()
     def sample(
@@ -335,6 +295,13 @@ class Flow(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
         context: Tensor | None = None,
+        *,
+        method: SampleMethod = "exact",
+        tolerance: float = TOLERANCE,
+        segment: int | None = None,
+        guidance: float = 0.0,
+        attention_temperature: float | None = None,
+        denoise: float = 0.0,
     ) -> Tensor:
         """Return n samples, (n, *event_shape).
 
@@ -348,6 +315,12 @@ class Flow(nn.Module):
             On the CPU; torch's global one if None.
         context
             (n, context_features) for a conditional flow.
+        method
+            ``exact``, or ``jacobi`` for `jacobi` iteration of the autoregressive layers, by `tolerance` and `segment`.
+        guidance, attention_temperature
+            Weight of the guidance, and the temperature of guidance without classes; see `guided`.
+        denoise
+            Standard deviation of the Gaussian noise that the flow's data had, to remove it (`denoised`).
 
         Raises
         ------
@@ -355,7 +328,39 @@ class Flow(nn.Module):
             When an argument is of another type, shape or device; the message says what to write.
         """
         check_sampling(n, temperature, generator)
-        return self.synthesize(self.draw_noise(n, generator), temperature, context)
+        check_method(method)
+        self._check_context(context, n)
+        with ExitStack() as stack:
+            if guidance:
+                stack.enter_context(self.guided(guidance, attention_temperature, context))
+            if method == "jacobi":
+                stack.enter_context(self.jacobi(tolerance, segment))
+            x = self.synthesize(self.draw_noise(n, generator), temperature, context)
+        return denoised(self.log_prob, x, denoise, context) if denoise else x
+
+    def guided(
+        self, weight: float, attention_temperature: float | None = None, context: Tensor | None = None
+    ) -> AbstractContextManager[None]:
+        """Guide `synthesize` and `decode` inside a ``with`` block; see `nfkd.flows.guidance.guided`."""
+        return guided(self.layers, weight, attention_temperature, context)
+
+    @property
+    def takes_guidance(self) -> bool:
+        """Whether samples can be guided."""
+        return takes_guidance(self.layers)
+
+    def jacobi(self, tolerance: float = TOLERANCE, segment: int | None = None) -> AbstractContextManager[JacobiReport]:
+        """Solve this flow's autoregressive layers by Jacobi iteration inside a ``with`` block; see `jacobi.jacobi`.
+
+        It serves `sample`, `synthesize` and `decode`; of an inverse autoregressive flow also `forward` and `log_prob`.
+        """
+        layers = {entry.name: layer for entry, layer in zip(self._entries, self.layers, strict=True)}
+        return jacobi(layers, tolerance, segment)
+
+    @property
+    def iterated(self) -> set[Direction]:
+        """The directions that `jacobi` iterates; empty where both are one pass."""
+        return {part.iterated for part in self.modules() if isinstance(part, SequentialLayer)}
 
     def layer_info(self) -> list[LayerInfo]:
         """Return the name, label, kind, output shape and number of parameters of every layer."""
@@ -387,7 +392,3 @@ def evaluating(flow: Flow) -> Iterator[Flow]:
         yield flow
     finally:
         flow.train(training)
-
-
-def _standardise(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    return (z - mean) * (-log_scale).exp()

@@ -11,7 +11,18 @@ _LOG_TWO_PI = math.log(2 * math.pi)
 
 
 class Layer(nn.Module, ABC):
-    """A bijection of a batch; a conditional flow passes the context, (B, context features)."""
+    """A bijection of a batch; a conditional flow passes the context, (B, context features).
+
+    Attributes
+    ----------
+    passes
+        The time of `forward` and `inverse` for a batch, roughly, in passes through the layer's network.
+    takes_guidance
+        Whether the layer can be guided during sampling (`nfkd.flows.guidance`).
+    """
+
+    passes: tuple[int, int] = (1, 1)
+    takes_guidance: bool = False
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -61,8 +72,12 @@ def sum_each(x: Tensor) -> Tensor:
 
 def normal(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """Return the log-density of each example under independent Gaussians, (B,) nats."""
-    standard = (z - mean) * (-log_scale).exp()
-    return standard_normal(standard) - sum_each(log_scale)
+    return standard_normal(standardize(z, mean, log_scale)) - sum_each(log_scale)
+
+
+def standardize(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """Return (z − mean)/σ."""
+    return (z - mean) * (-log_scale).exp()
 
 
 def standard_normal(z: Tensor) -> Tensor:

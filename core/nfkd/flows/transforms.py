@@ -89,7 +89,15 @@ def _log_sigmoid(raw: Tensor) -> Tensor:
     return functional.logsigmoid(raw + _SIGMOID_OFFSET)
 
 
-_BOUNDS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": _log_sigmoid, "tanh": torch.tanh}
+def _log_double_sigmoid(raw: Tensor) -> Tensor:
+    return functional.logsigmoid(raw) + math.log(2)
+
+
+_BOUNDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": _log_sigmoid,
+    "double_sigmoid": _log_double_sigmoid,
+    "tanh": torch.tanh,
+}
 
 
 class ShiftScale(Elementwise):
@@ -99,12 +107,13 @@ class ShiftScale(Elementwise):
     ----------
     bound
         *sigmoid*: exp(ℓ) = sigmoid(s + 2), below one, as in Glow's code. *tanh*: ℓ = tanh(s), as in RealNVP (Dinh et
-        al. 2017, arXiv 1605.08803).
+        al. 2017, arXiv 1605.08803). *double_sigmoid*: exp(ℓ) = 2·sigmoid(s), as in Jet (Kolesnikov et al. 2024, arXiv
+        2412.15129).
     """
 
     parameters = 2
 
-    def __init__(self, bound: Literal["sigmoid", "tanh"]) -> None:
+    def __init__(self, bound: Literal["sigmoid", "double_sigmoid", "tanh"]) -> None:
         self._bound = _BOUNDS[bound]
 
     def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import torch
 
 from nfkd.config.datasets import parse_data_toml
 from nfkd.data import Batch, load_dataset
+from nfkd.evaluation.iterations import MAX_SAMPLES, count_iterations
 from nfkd.evaluation.likelihood import noisy
 from nfkd.evaluation.other_data import require_same_shape, rescaled
 from nfkd.flows.flow import Flow
@@ -18,6 +19,7 @@ from nfkd.inspect.origin import check_count
 from nfkd.inspect.sample_details import can_rate
 from nfkd.inspect.work import Work
 from nfkd.protocol.inspection import Extremes, LikelihoodReport
+from nfkd.protocol.records import BlockSolve
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError
 
@@ -55,6 +57,7 @@ def likelihood(
     name, further = _further(opened, second, count) if second else ("", None)
     log_prob: dict[Role, dict[str, np.ndarray]] = {}
     latents: dict[Role, np.ndarray] = {}
+    iterations: dict[Role, list[BlockSolve]] = {}
     for number, role in enumerate(roles):
         work = opened.work.part(number / len(roles), (number + 1) / len(roles))
         log_prob[role] = {
@@ -65,6 +68,8 @@ def likelihood(
             log_prob[role][name] = opened.log_prob(opened.flows[role], further, work.part(0.6, 0.8))
         if "latents" not in opened.flows[role].unsupported:
             latents[role] = _latent_quantiles(opened, opened.flows[role], count, work.part(0.8, 1))
+        if blocks := _iterations(opened, opened.flows[role]):
+            iterations[role] = blocks
     offset = float(opened.dataset.nll(torch.zeros(1, dtype=torch.float64))[0])
     return LikelihoodReport(
         run=opened.run,
@@ -78,6 +83,7 @@ def likelihood(
         unit=opened.dataset.unit,
         nll_scale=offset - float(opened.dataset.nll(torch.ones(1, dtype=torch.float64))[0]),
         nll_offset=offset,
+        iterations=iterations,
     )
 
 
@@ -96,6 +102,11 @@ def _latent_quantiles(opened: OpenedRun, flow: Flow, count: int, work: Work) -> 
     values = np.concatenate(parts)
     finite = values[np.isfinite(values)]
     return np.quantile(finite, _levels()) if len(finite) else np.full(_QUANTILES, np.nan)
+
+
+def _iterations(opened: OpenedRun, flow: Flow) -> list[BlockSolve]:
+    batch = opened.data.subset("test").batch.take(slice(MAX_SAMPLES)).to(opened.data.device)
+    return count_iterations(flow, batch.x, batch.context)
 
 
 def _extremes(opened: OpenedRun, values: np.ndarray, count: int) -> Extremes:

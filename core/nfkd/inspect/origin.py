@@ -16,6 +16,7 @@ from nfkd.data.tables import read_table
 from nfkd.evaluation.likelihood import noisy
 from nfkd.flows.flow import Flow
 from nfkd.inspect.opened import OpenedRun
+from nfkd.inspect.sampling import make_samples
 from nfkd.protocol.inspection import Origin
 from nfkd.protocol.roles import Role, role_name
 from nfkd.runs.errors import RunError
@@ -83,7 +84,8 @@ def draw_samples(opened: OpenedRun, flow: Flow, origin: Origin) -> Batch:
     check_count("samples", origin.count, MAX_SAMPLES)
     context = opened.data.examples.to(opened.data.device).contexts(origin.count)
     generator = noise_generator(opened.seed, origin.noise_seed)
-    return Batch(flow.sample(origin.count, origin.temperature, generator, context), context)
+    noise = flow.draw_noise(origin.count, generator)
+    return Batch(make_samples(opened, flow, noise, origin.temperature, context, origin.options), context)
 
 
 def check_count(what: str, number: int, most: int) -> None:
@@ -111,7 +113,7 @@ def _sample(opened: OpenedRun, flow: Flow, origin: Origin) -> Batch:
     noise = [part[one] for part in flow.draw_noise(origin.count, noise_generator(opened.seed, origin.noise_seed))]
     contexts = opened.data.examples.to(opened.data.device).contexts(origin.count)
     context = None if contexts is None else contexts[one]
-    return Batch(flow.synthesize(noise, origin.temperature, context), context)
+    return Batch(make_samples(opened, flow, noise, origin.temperature, context, origin.options), context)
 
 
 def _likely(opened: OpenedRun, origin: Origin) -> Batch:

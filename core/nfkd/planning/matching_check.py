@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nfkd.config import TERMS, ConfigProblem, ExperimentConfig, MatchingConfig
+from nfkd.config import TERMS, ConfigProblem, ExperimentConfig, GlowConfig, MatchingConfig
 from nfkd.distillation.inheritance import PATH as INHERIT
 from nfkd.distillation.inheritance import Inheritance
 from nfkd.distillation.matching import PAIRS, MatchingError, match_layers, strategy_of
@@ -65,7 +65,8 @@ def check_matching(config: ExperimentConfig, role: Role, student: Flow, teacher:
     layers, teacher_layers = student.layer_info(), teacher.layer_info()
     alike = not isinstance(teacher, ForeignFlow) and flow_config(config, role).kind == flow_config(config, before).kind
     strategy = strategy_of(matching, layers, teacher_layers, alike=alike)
-    warnings = _warnings(matching, role, layers, teacher_layers)
+    warnings = _depth_warnings(role, layers, teacher_layers) if alike else []  # steps of two kinds are not compared
+    warnings += _pair_warnings(matching, role)
     if pairs_for_student:
         message = f"{the_role(role)} is matched by 'auto': the pairs of the table are the student's"
         warnings.append(ConfigProblem(PAIRS, message))
@@ -113,25 +114,27 @@ def _latent_problems(
     terms = [TERMS[name].label for name in stage_terms(config, role) if OBJECTIVES[name].same_latents]
     if shapes == teacher_shapes or not terms:
         return []
-    message = (
-        f"latents of shapes {_shapes(shapes)}, but {the_role(before)}'s are {_shapes(teacher_shapes)}: "
-        f"give both flows the same number of levels, or the weight 0 to {', '.join(terms)}"
-    )
-    return [ConfigProblem(f"{flow_path(role)}.levels", message)]
+    found = f"latents of shapes {_shapes(shapes)}, but {the_role(before)}'s are {_shapes(teacher_shapes)}"
+    levels = all(isinstance(flow_config(config, stage), GlowConfig) for stage in (role, before))
+    advice = "give both flows the same number of levels" if levels else "choose another kind of flow"
+    message = f"{found}: {advice}, or {'' if levels else 'give '}the weight 0 to {', '.join(terms)}"
+    return [ConfigProblem(f"{flow_path(role)}.{'levels' if levels else 'kind'}", message)]
 
 
 def _shapes(shapes: Sequence[Sequence[int]]) -> str:
     return ", ".join(format_shape(shape) for shape in shapes)
 
 
-def _warnings(
-    matching: MatchingConfig, role: Role, student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]
-) -> list[ConfigProblem]:
-    warnings = []
+def _depth_warnings(role: Role, student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[ConfigProblem]:
     steps, teacher_steps = len(steps_of(student)), len(steps_of(teacher))
-    if steps > teacher_steps:
-        message = f"{the_role(role)} ({steps:,} steps) is deeper than its teacher ({teacher_steps:,} steps)"
-        warnings.append(ConfigProblem(f"{flow_path(role)}.steps", message))
+    if steps <= teacher_steps:
+        return []
+    message = f"{the_role(role)} ({steps:,} steps) is deeper than its teacher ({teacher_steps:,} steps)"
+    return [ConfigProblem(f"{flow_path(role)}.steps", message)]
+
+
+def _pair_warnings(matching: MatchingConfig, role: Role) -> list[ConfigProblem]:
+    warnings = list[ConfigProblem]()
     if role == "student" and matching.pairs and matching.strategy != "pairs":
         count = "the pair of the table is" if len(matching.pairs) == 1 else "the pairs of the table are"
         message = f"{count} not used: the strategy is {matching.strategy!r}, not 'pairs'"

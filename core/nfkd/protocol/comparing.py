@@ -233,6 +233,7 @@ METRIC_GROUPS = {
     "inversion": "Errors of the inverse and of the log-determinant.",
     "fidelity": "Agreement with the teacher: layers, log p, samples of the same noise.",
     "cost": "Parameters, multiply-adds, peak memory, latency and throughput.",
+    "jacobi": "Latency, throughput and iterations of samples by Jacobi iteration, of autoregressive flows.",
 }
 """Groups of the metrics that ``nfkd evaluate`` adds to finished runs, and what they measure."""
 

@@ -11,12 +11,25 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from nfkd.protocol.records import Message, RunMessage
+from nfkd.protocol.records import BlockSolve, Message, RunMessage
 from nfkd.protocol.roles import Role
 
 SplitName = Literal["train", "validation", "test"]
 MAX_COLUMNS_TESTED = 8
 """Columns of one `CompareColumns`."""
+
+
+class SampleOptions(Message, frozen=True, eq=True):
+    """How samples are made besides their temperature."""
+
+    guidance: float = 0.0
+    """Weight of the guidance of flows that take it; zero for none."""
+    attention_temperature: float | None = None
+    """Of guidance without classes; None for guidance by classes."""
+    denoise: bool = False
+    """Whether the Gaussian noise of images is removed."""
+    jacobi: float | None = None
+    """Tolerance of Jacobi iteration of flows that sample token by token; None for exact samples."""
 
 
 class Origin(Message, frozen=True):
@@ -38,6 +51,8 @@ class Origin(Message, frozen=True):
     """If set, `values` is the state of the flow `role` after this layer, and the example is found by inverting it."""
     path: str = ""
     """An image file, or a CSV file with a header; then `index` is the row."""
+    options: SampleOptions = msgspec.field(default_factory=SampleOptions)
+    """Of a sample."""
 
 
 class InspectMessage(RunMessage, frozen=True, kw_only=True):
@@ -241,6 +256,8 @@ class LikelihoodReport(RunMessage, frozen=True):
         Those of the standard normal, (Q,).
     extremes
         For each role.
+    iterations
+        For each role whose samples (of an IAF: log-densities) go token by token, the Jacobi iterations of its blocks.
     nll_scale, nll_offset
         The reported likelihood in `unit` is ``nll_offset − nll_scale·log p``.
     """
@@ -255,6 +272,7 @@ class LikelihoodReport(RunMessage, frozen=True):
     unit: str
     nll_scale: float
     nll_offset: float
+    iterations: dict[Role, list[BlockSolve]] = msgspec.field(default_factory=dict[Role, list[BlockSolve]])
 
 
 class ReadTable(InspectMessage, frozen=True):

@@ -330,3 +330,27 @@ class RunRow(Message, frozen=True):
     elsewhere: bool = False
     tags: list[str] = []
     note: str = ""
+
+
+class BlockSolve(Message, frozen=True):
+    """How one layer of a flow was solved by Jacobi iteration.
+
+    Attributes
+    ----------
+    name
+        Of the layer, as in `LayerInfo`.
+    tokens
+        As many iterations are always exact.
+    iterations
+        Of the slowest example, summed over the segments.
+    examples
+        That were solved.
+    exactly
+        Of them, those that did not converge within the limit and were finished token by token.
+    """
+
+    name: str
+    tokens: int
+    iterations: int
+    examples: int
+    exactly: int

@@ -13,7 +13,7 @@ from nfkd.protocol.comparing import ComparingReply, ComparingRequest
 from nfkd.protocol.copying import CopyingReply, CopyingRequest
 from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
 from nfkd.protocol.events import DensityDrawn, Event, InterpolationDrawn, LogLine, Progress, SamplesDrawn, SeedStarted
-from nfkd.protocol.inspection import InspectionReply, InspectionRequest, Origin
+from nfkd.protocol.inspection import InspectionReply, InspectionRequest, Origin, SampleOptions
 from nfkd.protocol.lab import LabReply, LabRequest
 from nfkd.protocol.pictures import (
     ListPictures,
@@ -102,6 +102,7 @@ class Sample(RunMessage, frozen=True):
     """None for the noise of the run's own pictures; the `count` must then be theirs."""
     log_prob: bool = False
     """Whether log p of each sample is wanted, which takes one more pass."""
+    options: SampleOptions = msgspec.field(default_factory=SampleOptions)
 
 
 class Interpolate(RunMessage, frozen=True):
@@ -265,6 +266,7 @@ class Samples(RunMessage, frozen=True):
     for each flow which samples are not finite or far outside the range of the data, (count,) as in `SamplesDrawn`.
     `log_prob` is log p of each sample under its own flow, (count,) nats, if it was requested; NaN for a sample that is
     not finite. `noise` is (count, 2), the noise of all flows, if they have two latents; `noise_seed` is the request's.
+    `guided` names the flows that were guided, `iterated` those whose samples are from Jacobi iteration.
     """
 
     seed: int
@@ -276,6 +278,9 @@ class Samples(RunMessage, frozen=True):
     log_prob: dict[str, np.ndarray] = msgspec.field(default_factory=dict[str, np.ndarray])
     noise: np.ndarray | None = None
     noise_seed: int | None = None
+    options: SampleOptions = msgspec.field(default_factory=SampleOptions)
+    guided: list[str] = msgspec.field(default_factory=list[str])
+    iterated: list[str] = msgspec.field(default_factory=list[str])
 
 
 class Interpolations(RunMessage, frozen=True):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nfkd.data.units import DataUnits, Unit, evaluation_noise, units_from_json
 from nfkd.flows.flow import Capability, Flow, Latents, Pass, evaluating
 from nfkd.flows.inputs import as_tensor, check_context, check_examples, describe_type
+from nfkd.flows.jacobi import TOLERANCE, SampleMethod
 from nfkd.protocol.requests import LayerInfo
 from nfkd.runs.errors import RunError
 from nfkd.runs.weights import load_scaled_flow
@@ -157,6 +158,13 @@ class DataSpaceFlow(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
         context: Tensor | ArrayLike | None = None,
+        *,
+        method: SampleMethod = "exact",
+        tolerance: float = TOLERANCE,
+        segment: int | None = None,
+        guidance: float = 0.0,
+        attention_temperature: float | None = None,
+        denoise: bool = False,
     ) -> Tensor:
         """Return n samples in the data's units, (n, *event_shape).
 
@@ -171,8 +179,32 @@ class DataSpaceFlow(nn.Module):
             On the CPU; by default torch's own.
         context
             (n, context_features) in the data's units, for a conditional flow.
+        method, tolerance, segment, guidance, attention_temperature
+            As in `Flow.sample`.
+        denoise
+            Whether to remove the Gaussian noise that the flow's images had (`nfkd.flows.denoising`).
+
+        Raises
+        ------
+        TypeError, ValueError
+            When an argument does not fit the flow; the message says what to write.
         """
-        z = self.scaled.sample(n, temperature, generator, self._scaled_context(context))
+        if denoise and not self.units.gaussian_noise:
+            msg = 'denoise needs a flow of images with Gaussian noise (data.noise = "gaussian"): give denoise=False'
+            raise ValueError(msg)
+        scaled = self._scaled_context(context)
+        z = self.scaled.sample(
+            n,
+            temperature,
+            generator,
+            scaled,
+            method=method,
+            tolerance=tolerance,
+            segment=segment,
+            guidance=guidance,
+            attention_temperature=attention_temperature,
+            denoise=self.units.gaussian_noise if denoise else 0.0,
+        )
         x = self.units.to_data(z)
         if self.units.levels is None:
             return x.to(z.dtype)

@@ -13,6 +13,7 @@ from nfkd.distillation.distiller import Distiller, Likelihood, freeze
 from nfkd.distillation.inheritance import EXAMPLES
 from nfkd.distillation.pool import PoolError, draw_pool
 from nfkd.evaluation.features import LocalFeatures
+from nfkd.evaluation.iterations import MAX_SAMPLES, count_iterations, describe_iterations
 from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.summary import Trained, summarise
 from nfkd.flows.flow import Flow
@@ -47,6 +48,7 @@ from nfkd.training.pool_file import PoolFile, remove_pool
 from nfkd.training.shared_teacher import SharedTeacher, find_teacher
 from nfkd.training.stage_pool import pool_failure, stage_pool
 from nfkd.training.state import StageState, copy_weights
+from nfkd.training.step import device_of
 
 
 class SeedRun:
@@ -343,7 +345,16 @@ class SeedRun:
         self._monitor(stage).publish_final(stage, trained.best_step, flow)
         weights = flow.source_state() if isinstance(flow, ForeignFlow) else flow.state_dict()
         self._save(stage, flow, trained.best_step, weights)
+        self._log_iterations(stage, flow)
         self._end_stage(summary)
+
+    def _log_iterations(self, stage: Role, flow: Flow) -> None:
+        """Log how many Jacobi iterations the blocks of an autoregressive flow need."""
+        if not flow.iterated or flow.unsupported:
+            return
+        examples = self._compared_with(stage, flow).test.take(slice(MAX_SAMPLES)).to(device_of(flow))
+        blocks = count_iterations(flow, examples.x, examples.context)
+        self._context.log(f"Seed {self._seed}: {role_name(stage)}: {describe_iterations(blocks)}")
 
     def _end_stage(self, summary: StageSummary) -> None:
         """Record the figures of a stage, and save a checkpoint before the next."""

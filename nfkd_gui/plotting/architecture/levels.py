@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nfkd.config import ExperimentConfig
-from nfkd.config.flows import FlowConfig, GlowConfig
+from nfkd.config.flows import FlowConfig, GlowConfig, JetConfig, TarFlowConfig
 from nfkd.protocol.requests import FlowDescription, LayerInfo
 from nfkd.protocol.roles import ASSISTANTS, Role
 from nfkd_gui.numbers import format_count
@@ -15,7 +15,15 @@ from nfkd_gui.numbers import format_count
 _ENDS_IN_NUMBER = re.compile(r"(\d+)$")
 _MIXING = {"lu": "1×1 convolution", "dense": "1×1 convolution", "shuffle": "shuffle", "reverse": "reversed order"}
 _VECTOR_MIXING = {"lu": "mixing matrix", "dense": "mixing matrix", "shuffle": "shuffle", "reverse": "reversed order"}
-_NAMES = {"glow": "Glow", "glow1d": "Glow-1D", "maf": "MAF", "iaf": "IAF", "nsf": "NSF"}
+_NAMES = {
+    "glow": "Glow",
+    "glow1d": "Glow-1D",
+    "maf": "MAF",
+    "iaf": "IAF",
+    "nsf": "NSF",
+    "tarflow": "TarFlow",
+    "jet": "Jet",
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,8 @@ def bands_of(config: FlowConfig | None) -> list[str]:
         case "nsf":
             spline = "spline coupling" if config.transform == "coupling" else "autoregressive spline"
             return [_VECTOR_MIXING[config.permutation], spline]
+        case "tarflow" | "jet":
+            return [f"transformer, {config.depth} {'layer' if config.depth == 1 else 'layers'}", "affine map"]
         case _:
             return [f"{config.order} order", "autoregressive layer"]
 
@@ -160,7 +170,7 @@ def _notes(
         if config.kind != student_config.kind:
             notes.append(f"{_NAMES[student_config.kind]}, not {_NAMES[config.kind]}")
         if config.hidden != student_config.hidden:
-            unit = "channels" if isinstance(student_config, GlowConfig) else "units"
+            unit = "channels" if isinstance(student_config, (GlowConfig, TarFlowConfig, JetConfig)) else "units"
             notes.append(f"{student_config.hidden:,} of {config.hidden:,} hidden {unit}")
     counts = len(student.steps), len(teacher.steps)
     if counts[0] != counts[1]:

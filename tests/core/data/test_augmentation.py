@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 import torch
+from scipy import stats
 
 from nfkd.config import DigitsConfig
 from nfkd.data import load_dataset
@@ -67,3 +71,27 @@ def test_the_class_of_digits_is_their_context() -> None:
     assert (dataset.train.context.sum(1) == 1).all()
     batch = dataset.training_batch(np.array([3, 5]), generator(), generator())
     np.testing.assert_array_equal(batch.context, dataset.train.context[[3, 5]])
+
+
+def test_dropped_labels_are_the_mean_of_all_classes_in_training_only() -> None:
+    plain, dropping = (load_dataset(DigitsConfig(class_labels=True, label_dropping=share)) for share in (0.0, 0.25))
+    index = np.arange(1000)
+    whole, some = (data.training_batch(index, generator(1), generator(2)).context for data in (plain, dropping))
+    assert whole is not None
+    assert some is not None
+    dropped = (some == 0.1).all(1)
+    assert 200 < dropped.sum() < 300
+    torch.testing.assert_close(some[~dropped], whole[~dropped], rtol=0, atol=0)
+    assert (dropping.batch(dropping.test, generator()).context != 0.1).all()
+
+
+def test_images_may_get_gaussian_noise_in_place_of_uniform_noise() -> None:
+    dataset = load_dataset(DigitsConfig(noise="gaussian", noise_scale=0.3))
+    middles = torch.from_numpy((dataset.train.values[:] + 0.5) / 17)
+    noise = (dataset.batch(dataset.train, generator()).x - middles) / (0.3 / 2)  # images from −1 to 1 are twice as wide
+    assert stats.kstest(noise.flatten().numpy()[:20_000], "norm").pvalue > 0.01
+    assert dataset.unit == "bits/dim (noisy)"
+    # A density at the middles, of a Gaussian around them, has the entropy of the noise.
+    log_prob = torch.distributions.Normal(middles, 0.15).log_prob(middles + 0.15 * noise).sum((1, 2, 3))
+    expected = 0.5 * math.log2(2 * math.pi * math.e * 0.15**2) + math.log2(17)
+    assert float(dataset.nll(log_prob).mean()) == pytest.approx(expected, abs=0.02)

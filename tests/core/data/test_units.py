@@ -110,6 +110,7 @@ def test_images_that_look_scaled_give_a_warning() -> None:
 
 
 AFFINE = {"kind": "affine", "centre": [0.0, 1.0], "width": [1.0, 2.0]}
+IMAGES = {"levels": 17, "values": None, "context": None, "standardised": False}
 GOOD = {"levels": None, "values": AFFINE, "context": None, "standardised": False}
 
 
@@ -131,9 +132,17 @@ DAMAGED: list[tuple[dict[str, Any], str]] = [
     ({"values": {"kind": "quantile", "knots": [[0.0, 1.0], [1.0, 0.5]]}}, "do not ascend"),
     ({"context": AFFINE}, "3 numbers each"),
     ({"levels": 17}, "not those of images"),
+    ({"gaussian": 0.1}, "Gaussian noise"),
     ({"standardised": 1}, "fields"),
     ({"more": 1}, "fields"),
 ]
+
+
+def test_json_keeps_gaussian_noise_and_leaves_it_out_otherwise() -> None:
+    noisy, plain = DataUnits(levels=17, gaussian_noise=0.025), DataUnits(levels=17)
+    again = units_from_json(noisy.to_json(), (1, 8, 8), 0)
+    assert (again.gaussian_noise, again.unit) == (0.025, "bits/dim (noisy)")
+    assert json.loads(plain.to_json()) == IMAGES
 
 
 def test_damaged_json_is_refused_with_the_reason() -> None:
@@ -143,6 +152,9 @@ def test_damaged_json_is_refused_with_the_reason() -> None:
     for levels in (0, 1, -3, 2**40, 17.0, True, "17", None):
         with pytest.raises(ValueError, match="levels"):
             units_from_json(json.dumps(GOOD | {"levels": levels, "values": None}), (1, 8, 8), 0)
+    for gaussian in (-0.1, 2.0, math.nan, "0.1", True):
+        with pytest.raises(ValueError, match="Gaussian noise"):
+            units_from_json(json.dumps(IMAGES | {"gaussian": gaussian}), (1, 8, 8), 0)
     for text in ("", "{", "[" * 100_000, "[]", "null", '{"levels": 1}'):
         with pytest.raises(ValueError, match=r"JSON|fields"):
             units_from_json(text, (2,), 0)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import nfkd
 from nfkd.config import Glow1DConfig, GlowConfig
-from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig
+from nfkd.config.flows import FlowConfig, IAFConfig, JetConfig, MAFConfig, NSFConfig, TarFlowConfig
 from nfkd.data import Batch
 from nfkd.distillation.inheritance import Inheritance
 from nfkd.flows.architectures import build_flow
@@ -138,8 +138,12 @@ def test_outer_norms_come_from_the_examples_and_inner_ones_from_the_teacher(conf
     assert torch.equal(student.log_prob(batch(VECTOR)), before)
 
 
+FEWER_STEPS = [(2, 4, (1, 4)), (2, 6, (3, 6)), (1, 4, (3,)), (3, 5, (1, 4, 5))]
+fewer_steps = pytest.mark.parametrize(("steps", "of", "copied"), FEWER_STEPS)
+
+
 @pytest.mark.parametrize("config_type", [MAFConfig, IAFConfig])
-@pytest.mark.parametrize(("steps", "of", "copied"), [(2, 4, (1, 4)), (2, 6, (3, 6)), (1, 4, (3,)), (3, 5, (1, 4, 5))])
+@fewer_steps
 def test_reversed_orders_still_alternate(config_type: Any, steps: int, of: int, copied: tuple[int, ...]) -> None:
     config = config_type(steps=of, hidden=6)
     teacher = trained(config, VECTOR)
@@ -148,6 +152,39 @@ def test_reversed_orders_still_alternate(config_type: Any, steps: int, of: int, 
         assert_copied(student, f"step{step}", teacher, f"step{target}", "network.")
         expected = torch.arange(5) if step % 2 else torch.arange(5).flip(0)
         assert torch.equal(part(student, f"step{step}", "order")["order"], expected)
+
+
+@fewer_steps
+def test_blocks_of_tarflow_come_from_blocks_of_the_same_order(steps: int, of: int, copied: tuple[int, ...]) -> None:
+    teacher = trained(TarFlowConfig(steps=of, hidden=8, depth=1), VECTOR)
+    student = student_of(TarFlowConfig(steps=of, hidden=8, depth=1), teacher, steps=steps)
+    for step, target in enumerate(copied, start=1):
+        assert_copied(student, f"step{step}", teacher, f"step{target}", "network.")
+
+
+@pytest.mark.parametrize("config", [TarFlowConfig(steps=2, hidden=8, depth=4), JetConfig(steps=2, hidden=8, depth=4)])
+def test_a_transformer_of_fewer_layers_has_every_second_one(config: TarFlowConfig | JetConfig) -> None:
+    teacher = trained(config, IMAGE)
+    student = student_of(config, teacher, depth=2)
+    for step in ("step1", "step2"):
+        for layer, target in ((0, 1), (1, 3)):
+            prefixes = [f"network.transformer.layers.{number}." for number in (layer, target)]
+            mine, theirs = (part(each, step, prefix) for each, prefix in zip((student, teacher), prefixes, strict=True))
+            assert [name.removeprefix(prefixes[0]) for name in mine] == [
+                name.removeprefix(prefixes[1]) for name in theirs
+            ]
+            assert all(torch.equal(a, b) for a, b in zip(mine.values(), theirs.values(), strict=True))
+        for prefix in ("network.inputs.", "network.outputs.", "network.positions"):
+            assert_copied(student, step, teacher, step, prefix)
+
+
+def test_couplings_of_jet_keep_what_they_change() -> None:
+    config = JetConfig(steps=6, hidden=8)
+    teacher = trained(config, IMAGE)
+    student = student_of(config, teacher, steps=2)
+    for step, target in (("step1", "step3"), ("step2", "step6")):
+        assert_copied(student, step, teacher, target, "")
+        assert torch.equal(part(student, step, "changed")["changed"], part(teacher, target, "changed")["changed"])
 
 
 def test_permuted_orders_are_those_of_the_copied_steps() -> None:
@@ -208,6 +245,9 @@ def problems(student: FlowConfig, teacher: FlowConfig, shape: tuple[int, ...]) -
         (NSFConfig(steps=4, hidden=8), {"transform": "autoregressive"}, ["transform is autoregressive"]),
         (MAFConfig(steps=4, hidden=8), {"order": "permuted"}, ["order is permuted"]),
         (MAFConfig(steps=3, hidden=8), {"steps": 2}, ["the other order"]),
+        (TarFlowConfig(steps=3, hidden=8), {"steps": 2}, ["the other order"]),
+        (TarFlowConfig(steps=4), {"depth": 3}, ["depth is 3 in the student and 2 in the teacher: give both the same"]),
+        (TarFlowConfig(steps=4), {"hidden": 32}, ["units can be removed only from"]),
     ],
 )
 def test_flows_that_do_not_fit_are_refused_with_the_reason(

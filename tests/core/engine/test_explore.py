@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import nfkd
+from nfkd.data import load_dataset
 from nfkd.engine.explore import Explorer
-from nfkd.protocol.inspection import Origin
+from nfkd.protocol.inspection import Origin, ReadLikelihood, SampleOptions
 from nfkd.protocol.requests import Interpolate, Sample
 from nfkd.runs.errors import RunError
 from nfkd.runs.pictures import read_pictures
@@ -99,3 +100,67 @@ def test_a_path_may_begin_and_end_at_samples(images: Path) -> None:
         np.testing.assert_array_equal(half.ends[0], drawn.samples["student"][5])
     with pytest.raises(RunError, match="no such example"):
         explorer.answer(Interpolate(run, 1, Origin("sample", 16, count=16), Origin("validation", 0), "linear", 3))
+
+
+TARFLOW = {"kind": "tarflow", "steps": 2, "hidden": 16, "depth": 1}
+
+
+@pytest.fixture(scope="module")
+def guided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TarFlow teacher and a Glow student by class, of images with Gaussian noise."""
+    path = tmp_path_factory.mktemp("runs") / "guided"
+    data = {"class_labels": True, "noise": "gaussian", "noise_scale": 0.2, "label_dropping": 0.1}
+    distillation = {"nll": {"weight": 1.0}, "pool": {"share": 0.0}}
+    distillation |= {name: {"weight": 0.0} for name in ("lkd", "ilkd", "skd")}
+    config = digits(training={"teacher_steps": 40, "student_steps": 2}, distillation=distillation)
+    nfkd.run(config.replace(teacher=TARFLOW, data={"kind": "digits", **data}), path)
+    return path
+
+
+def test_only_flows_that_take_it_are_guided_and_both_are_denoised(guided: Path) -> None:
+    record, explorer = open_run(guided), Explorer()
+    plain, moved, clean = (
+        explorer.answer(Sample(str(guided), 1, 6, 1.0, noise_seed=3, options=options))
+        for options in (SampleOptions(), SampleOptions(guidance=3.0), SampleOptions(denoise=True))
+    )
+    assert (plain.guided, moved.guided) == ([], ["teacher"])
+    np.testing.assert_array_equal(moved.samples["student"], plain.samples["student"])
+    assert np.abs(moved.samples["teacher"] - plain.samples["teacher"]).max() > 1e-4
+    examples = load_dataset(record.config.data)
+    assert examples.validation.context is not None
+    context = torch.from_numpy(examples.validation.context[:6])
+    for role, flow in {"teacher": record.load_teacher(), "student": record.load_student()}.items():
+        sample, generator = flow.scaled.sample, torch.Generator().manual_seed(3)
+        expected = sample(6, 1.0, generator, context, denoise=0.1)
+        np.testing.assert_allclose(clean.samples[role], expected.clamp(0, 1), atol=1e-4)
+    with pytest.raises(RunError, match="guided"):
+        explorer.answer(Sample(str(guided), 1, 6, 1.0, options=SampleOptions(guidance=-1.0)))
+    origin = Origin("sample", 4, "teacher", 6, 1.0, 3, options=SampleOptions(guidance=3.0))
+    same = Interpolate(str(guided), 1, origin, origin, "linear", 3)
+    np.testing.assert_allclose(explorer.answer(same).ends[0], moved.samples["teacher"][4], atol=1e-5)
+
+
+def test_flows_that_sample_token_by_token_are_iterated(guided: Path) -> None:
+    exact, iterated = (
+        Explorer().answer(Sample(str(guided), 1, 6, 1.0, noise_seed=3, options=SampleOptions(jacobi=tolerance)))
+        for tolerance in (None, 0.0)
+    )
+    assert (exact.iterated, iterated.iterated) == ([], ["teacher"])
+    for role in ("teacher", "student"):
+        np.testing.assert_allclose(iterated.samples[role], exact.samples[role], atol=1e-4)
+    with pytest.raises(RunError, match="Tolerance is -1"):
+        Explorer().answer(Sample(str(guided), 1, 6, 1.0, options=SampleOptions(jacobi=-1.0)))
+    report = Explorer().answer(ReadLikelihood(str(guided), seed=1, count=20))
+    assert list(report.iterations) == ["teacher"]
+    assert [(block.name, block.tokens) for block in report.iterations["teacher"]] == [("step2", 16), ("step1", 16)]
+    assert all(1 <= block.iterations <= 16 for block in report.iterations["teacher"])
+
+
+def test_guidance_and_denoising_without_what_they_need_are_refused(images: Path) -> None:
+    for options, reason in (
+        (SampleOptions(guidance=1.0), "none of this run's flows is one"),
+        (SampleOptions(denoise=True), "no Gaussian noise"),
+        (SampleOptions(jacobi=0.01), "samples in one pass"),
+    ):
+        with pytest.raises(RunError, match=reason):
+            Explorer().answer(Sample(str(images), 1, 4, 1.0, options=options))

@@ -161,6 +161,17 @@ def test_a_preset_lists_the_layers_of_both_flows(capsys: pytest.CaptureFixture[s
     assert "untrained" in out
 
 
+@pytest.mark.parametrize("kind", ["maf", "iaf"])
+def test_jacobi_iterations_of_autoregressive_blocks(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, kind: str
+) -> None:
+    path = flow_file(tmp_path, f'kind = "{kind}"\nsteps = 2\nhidden = 8\n')
+    assert main(["inspect", path, "--shape", "4"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    order = "step2 [1-4], step1 [1-4]" if kind == "maf" else "step1 [1-4], step2 [1-4]"
+    assert re.search(f"Jacobi iteration at tolerance 0.001, 16 examples: {order} iterations; 4 are", printed)
+
+
 def test_a_flow_file_needs_a_shape_where_it_names_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = flow_file(tmp_path, 'kind = "nsf"\nsteps = 2\nhidden = 8\n')
     assert main(["inspect", path]) == 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nfkd.config import Glow1DConfig, GlowConfig
-from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig
+from nfkd.config.flows import FlowConfig, IAFConfig, JetConfig, MAFConfig, NSFConfig, TarFlowConfig
 from nfkd.flows.architectures import FlowError, build_flow, flow_problems
 from nfkd.flows.cost import flow_cost
 
@@ -20,6 +20,22 @@ from nfkd.flows.cost import flow_cost
         (GlowConfig(), (2,), "kind", "choose glow1d"),
         (Glow1DConfig(), (1, 8, 8), "kind", "choose glow"),
         (Glow1DConfig(), (1,), "kind", "two features"),
+        (TarFlowConfig(patch=3), (1, 8, 8), "patch", "1×8×8 cannot be divided into patches of 3: use 1, 2, 4"),
+        (
+            TarFlowConfig(patch=8),
+            (1, 8, 8),
+            "patch",
+            "an example is one token, and a block needs at least two: use 1, 2, 4",
+        ),
+        (TarFlowConfig(token=4), (6,), "token", "6 features cannot be divided into tokens of 4: use 1, 2, 3"),
+        (TarFlowConfig(), (1,), "token", "an example is one token, and a block needs at least two: choose another"),
+        (TarFlowConfig(hidden=100), (1, 8, 8), "hidden", "heads of 64: use 64, 128 or at most 64"),
+        (JetConfig(), (4,), "kind", "Jet takes images"),
+        (JetConfig(hidden=70), (1, 8, 8), "hidden", "heads of 64: use 64, 128 or at most 64"),
+        (JetConfig(patch=3), (1, 8, 8), "patch", "1×8×8 cannot be divided into patches of 3: use 1, 2, 4"),
+        (JetConfig(patch=8), (1, 8, 8), "patch", "an example is one token, and a coupling needs at least two"),
+        (JetConfig(patch=1), (1, 8, 8), "spatial", "a patch is one number, which cannot be split: use patches of 2"),
+        (JetConfig(split="rows"), (1, 2, 8), "split", "one of the rows of patches, which cannot be split: choose"),
     ],
 )
 def test_wrong_shapes_are_refused(config: FlowConfig, shape: tuple[int, ...], path: str, message: str) -> None:
@@ -46,6 +62,27 @@ def test_multiply_adds_of_an_image_flow_by_hand() -> None:
 
     split = 4 * 9 * 2 * 4
     assert cost.multiply_adds == step(4, 4) + split + step(8, 1)
+
+
+def test_multiply_adds_of_a_transformer_by_hand() -> None:
+    config = TarFlowConfig(steps=3, hidden=128, depth=2)
+    cost = flow_cost(config, (3, 8, 8), 1, 5)
+    tokens, numbers, channels = 15, 12, 128  # the last of 16 tokens needs no parameters from it
+    attention = 4 * channels**2 + 2 * tokens * channels  # queries, keys, values, outputs; logits and their product
+    layer = tokens * (attention + 2 * 4 * channels**2)
+    ends = tokens * (numbers * channels + channels * 2 * numbers) + 5 * channels
+    assert cost.multiply_adds == 3 * (2 * layer + ends)
+    assert flow_cost(config, (3, 8, 8), 1).multiply_adds == 3 * (2 * layer + ends - 5 * channels)
+
+
+def test_multiply_adds_of_couplings_with_transformers_by_hand() -> None:
+    config = JetConfig(steps=3, hidden=128, depth=2)
+    cost = flow_cost(config, (3, 8, 8), 1, 5)
+    tokens, numbers, channels = 16, 12, 128
+    attention = 4 * channels**2 + 2 * tokens * channels
+    layer = tokens * (attention + 2 * 4 * channels**2)
+    ends = tokens * (numbers * channels + channels * 2 * numbers) + 5 * channels
+    assert cost.multiply_adds == 3 * (2 * layer + ends)
 
 
 def test_parameters_of_every_layer_by_hand() -> None:
@@ -78,6 +115,9 @@ def test_parameters_of_every_layer_by_hand() -> None:
         (MAFConfig(steps=2), (4,), 0),
         (MAFConfig(steps=2), (1,), 0),
         (IAFConfig(steps=2, batch_norm=True), (4,), 3),
+        (TarFlowConfig(steps=2, hidden=128), (3, 4, 4), 2),
+        (TarFlowConfig(steps=2, token=2), (4,), 0),
+        (JetConfig(steps=3, hidden=128), (3, 4, 4), 2),
         (NSFConfig(steps=1, bins=3), (4,), 0),
         (NSFConfig(steps=1, bins=3, transform="autoregressive"), (4,), 3),
         (NSFConfig(steps=1, bins=3, transform="autoregressive"), (1,), 3),

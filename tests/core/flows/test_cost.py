@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils.flop_counter import FlopCounterMode
 
 from nfkd.config import Glow1DConfig, GlowConfig
-from nfkd.config.flows import FlowConfig
+from nfkd.config.flows import FlowConfig, JetConfig, TarFlowConfig
 from nfkd.flows import cost
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.cost import flow_cost
@@ -20,8 +20,12 @@ CASES: list[tuple[FlowConfig, tuple[int, ...]]] = [
     (GlowConfig(levels=2, steps=2, hidden=8), (1, 8, 8)),
     (GlowConfig(levels=3, steps=1, hidden=16), (3, 16, 16)),
     (Glow1DConfig(steps=3, hidden=16, depth=3), (5,)),
+    (TarFlowConfig(steps=2, hidden=128), (1, 8, 8)),
+    (JetConfig(steps=3, hidden=16, depth=2), (3, 4, 4)),
 ]
-every_case = pytest.mark.parametrize(("config", "shape"), CASES, ids=["two levels", "three levels", "vectors"])
+every_case = pytest.mark.parametrize(
+    ("config", "shape"), CASES, ids=["two levels", "three levels", "vectors", "transformer", "couplings of patches"]
+)
 
 
 @pytest.fixture(autouse=True)

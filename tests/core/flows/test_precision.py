@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nfkd.config import Glow1DConfig, GlowConfig
-from nfkd.config.flows import FlowConfig, IAFConfig, MAFConfig, NSFConfig
+from nfkd.config.flows import FlowConfig, IAFConfig, JetConfig, MAFConfig, NSFConfig, TarFlowConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.made import MADE
@@ -25,6 +25,8 @@ FLOWS: dict[str, tuple[FlowConfig, tuple[int, ...]]] = {
     "maf": (MAFConfig(steps=3, hidden=24, batch_norm=True), (8,)),
     "iaf": (IAFConfig(steps=3, hidden=24), (8,)),
     "nsf": (NSFConfig(steps=3, hidden=24), (8,)),
+    "tarflow": (TarFlowConfig(steps=3, hidden=64, depth=2), (1, 8, 8)),
+    "jet": (JetConfig(steps=3, hidden=64, depth=2), (1, 8, 8)),
     "nsf autoregressive": (NSFConfig(steps=3, hidden=24, transform="autoregressive"), (8,)),
 }
 every_flow = pytest.mark.parametrize("name", FLOWS)

@@ -100,7 +100,7 @@ def test_every_preset_fits_every_data_set_after_the_change(preset: str) -> None:
     assert_fits(preset, {kind: {"kind": kind} for kind in KINDS})
 
 
-@pytest.mark.parametrize("preset", ["digits", "iaf_moons", "natural_patches_maf"])
+@pytest.mark.parametrize("preset", ["digits", "iaf_moons", "natural_patches_maf", "tarflow_cifar10", "tarflow_digits"])
 def test_presets_fit_data_of_the_user(preset: str, own: dict[str, dict[str, Any]]) -> None:
     assert_fits(preset, own)
 

@@ -132,6 +132,27 @@ def test_terms_that_compare_latents_need_the_same_number_of_levels(term: str) ->
     assert "Density" not in message
 
 
+@pytest.mark.parametrize("kind", ["tarflow", "jet"])
+def test_latents_of_a_flow_without_levels_fit_no_glow(kind: str) -> None:
+    config = digits(teacher={"kind": kind, "steps": 2, "hidden": 8}, distillation=losses("lkd", "forward_kl"))
+    [(path, message)] = problems(config).items()
+    assert path == "student.kind"
+    assert "the teacher's are 1×8×8: choose another kind of flow, or give the weight 0 to LKD" in message
+
+
+def test_every_term_distils_a_tarflow_into_a_jet(tmp_path: Path) -> None:
+    few = {"teacher_steps": 3, "student_steps": 3, "baseline": False}
+    teacher, student = ({"kind": kind, "steps": 3, "hidden": 8, "depth": 1} for kind in ("tarflow", "jet"))
+    loss = losses(*OBJECTIVES)
+    config = digits(teacher=teacher, student=student, training=few, distillation=loss)
+    assert not describe(config).problems
+    assert [(pair.student, pair.teacher) for pair in describe(config).pairs] == [
+        (f"step{number}", f"step{number}") for number in (1, 2, 3)
+    ]
+    record = nfkd.run(config, tmp_path / "run")
+    assert np.isfinite([summary.test for summary in record.summary]).all()
+
+
 def test_other_terms_distil_into_a_student_of_fewer_levels(tmp_path: Path) -> None:
     names = [name for name, term in OBJECTIVES.items() if not term.same_latents]
     few = {"teacher_steps": 4, "student_steps": 4, "baseline": False}

@@ -71,6 +71,9 @@ def test_the_learning_rate_has_a_warmup_and_a_cosine() -> None:
     assert rates[60] == pytest.approx(0.05)
     assert all(later < earlier for earlier, later in pairwise(rates[10:]))
     assert 0 < rates[-1] < 1e-4
+    above = config.model_copy(update={"final_learning_rate": 0.02})
+    assert [learning_rate(above, step, 110) for step in (5, 10, 60, 110)] == pytest.approx([rates[5], 0.1, 0.06, 0.02])
+    assert learning_rate(config.model_copy(update={"final_learning_rate": 0.5}), 109, 110) == pytest.approx(0.1)
     constant = TrainingConfig(learning_rate=0.1, warmup_steps=0, schedule="constant")
     assert {learning_rate(constant, step, 10) for step in range(10)} == {0.1}
 

@@ -88,6 +88,22 @@ def test_adamw_equals_that_of_torch() -> None:
         torch.testing.assert_close(value, expected.state_dict()[name], rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamax", "adamw"])
+def test_the_decay_of_the_second_moment_is_torchs_second_beta(optimizer: str) -> None:
+    module, expected = Tiny(), Tiny()
+    settings = config(optimizer, 0.0).model_copy(update={"second_moment_decay": 0.95})
+    kinds = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax, "adamw": torch.optim.Adam}  # without decay
+    made, reference = (
+        make_optimizer(settings, module.parameters()),
+        kinds[optimizer](expected.parameters(), lr=0.05, betas=(0.9, 0.95)),
+    )
+    for _ in range(12):
+        step(module, made)
+        step(expected, reference)
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(value, expected.state_dict()[name], rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "adamax"])
 def test_only_adamw_has_weight_decay(optimizer: str) -> None:
     flat = []

@@ -74,7 +74,7 @@ def test_bf16_trains_and_is_evaluated_in_float32(tmp_path: Path) -> None:
         torch.testing.assert_close(student.decode(student.encode(x)), x, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["maf", "iaf", "nsf"])
+@pytest.mark.parametrize("kind", ["maf", "iaf", "nsf", "tarflow"])
 def test_every_flow_for_vectors_trains_with_all_options(kind: str, tmp_path: Path) -> None:
     few = {"teacher_steps": 3, "student_steps": 5, "baseline": False}
     record = nfkd.run(moons(student={"kind": kind, "steps": 1, "hidden": 8}, training=ALL | few), tmp_path / "run")

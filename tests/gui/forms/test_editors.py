@@ -280,7 +280,7 @@ def test_data_sets_and_flows_are_listed_in_groups(form: ExperimentForm) -> None:
         assert value is None or box.itemData(row, Qt.ItemDataRole.ToolTipRole), label
     teacher = editor(form, "teacher.kind")
     labels = [teacher.itemText(row) for row in range(teacher.count()) if teacher.itemData(row) is not None]
-    assert labels == ["Glow", "Glow-1D", "MAF", "IAF", "Neural spline flow"]
+    assert labels == ["Glow", "Glow-1D", "MAF", "IAF", "Neural spline flow", "TarFlow", "Jet"]
 
 
 def test_arrow_keys_skip_headings(form: ExperimentForm, ready: Studio) -> None:

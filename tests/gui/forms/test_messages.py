@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QApplication, QLineEdit, QWidget
 
 from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.config.data import TableConfig
+from nfkd.config.flows import JetConfig
 from nfkd_gui.forms.effects import has_effect, value_at
 from nfkd_gui.forms.experiment_form import ExperimentForm
 from nfkd_gui.forms.fields import LISTS, Field, Section, Value, Variants, describe_model
@@ -142,7 +143,8 @@ def test_effects_of_siblings_of_other_sections_and_of_numbers() -> None:
 
 def test_every_rule_names_fields_that_exist() -> None:
     digits = ExperimentConfig.load("digits").model_dump(mode="json")
-    documents = (digits, digits | {"data": TableConfig().model_dump(mode="json")})
+    jet = dict.fromkeys(("teacher", "student"), JetConfig().model_dump(mode="json"))
+    documents = (digits, digits | {"data": TableConfig().model_dump(mode="json")}, digits | jet)
     known = {path for field in values(describe_model(ExperimentConfig)) for rule in field.needs for path in rule}
     assert len(known) > 10
     assert all(any(value_at(document, path) is not None for document in documents) for path in known)

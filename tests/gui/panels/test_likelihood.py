@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
@@ -17,6 +18,7 @@ from scipy import stats
 from nfkd.config.datasets import parse_data_toml
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.inspection import CancelInspection, Extremes, LikelihoodReport, Origin, ReadLikelihood
+from nfkd.protocol.records import BlockSolve
 from nfkd.protocol.roles import DATA, Role
 from nfkd_gui.model.csv_files import write_csv
 from nfkd_gui.model.likelihoods import auc, pearson
@@ -109,6 +111,19 @@ def test_it_asks_only_when_it_is_drawn_and_again_after_a_stage_has_ended(
     run.finish("student", steps=3, best_step=3)
     panel.refresh()
     assert len(requests(fake_studio)) == 2
+
+
+def test_iterations_of_the_chosen_flow_are_said(show: Any, trained: Any, fake_studio: Any) -> None:
+    panel = show(LikelihoodPanel, trained, (1200, 800))
+    blocks = [BlockSolve("step2", 16, 5, 64, 0), BlockSolve("step1", 16, 9, 64, 2)]
+    answer(panel, fake_studio, replace(report(), iterations={"student": blocks}))
+    text = panel.iterations.text()
+    assert "in place of 16 tokens one by one: step2 5, step1 9; 2 of 128 did not converge" in text
+    box = panel.findChild(QComboBox, "likelihood.role")
+    box.setCurrentIndex(0)
+    box.activated.emit(0)
+    panel.refresh()
+    assert panel.iterations.isHidden()
 
 
 def test_correlation_auc_and_histograms_are_those_of_scipy(

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from nfkd.config.flows import GlowConfig, MAFConfig
+from nfkd.config.flows import GlowConfig, MAFConfig, TarFlowConfig
 from nfkd.protocol.requests import FlowDescription, LayerInfo
 from nfkd.protocol.roles import Role
 from nfkd_gui.plotting.architecture.layout import Layout, lay_out
@@ -117,6 +117,8 @@ def test_differences_name_steps_widths_and_parameters() -> None:
     assert (same.lacking, same.notes) == (frozenset(), [[], []])
     other = compare_flows(teacher, student, (configs[0], MAFConfig(hidden=64)))
     assert "MAF, not Glow" in other.notes[0]
+    wider = compare_flows(teacher, student, (TarFlowConfig(hidden=128), TarFlowConfig()))
+    assert "64 of 128 hidden channels" in wider.notes[0]
 
 
 def test_levels_that_the_student_lacks_are_lacking_as_a_whole() -> None:
@@ -127,4 +129,5 @@ def test_levels_that_the_student_lacks_are_lacking_as_a_whole() -> None:
 def test_the_parts_of_a_step_depend_on_the_settings() -> None:
     assert bands_of(GlowConfig()) == ["ActNorm", "1×1 convolution", "coupling"]
     assert bands_of(GlowConfig(actnorm=False, permutation="reverse")) == ["reversed order", "coupling"]
+    assert bands_of(TarFlowConfig(depth=3)) == ["transformer, 3 layers", "affine map"]
     assert bands_of(None) == []

@@ -32,7 +32,8 @@ class Digits(Source[DigitsConfig]):
             name="digits",
             train=DataSplit(bunch.images.astype(np.uint8)[:, None], context, labels=bunch.target.astype(np.int64)),
             levels=_LEVELS,
-            augmentation=Augmentation(config.flip, config.shift),
+            gaussian_noise=config.gaussian_noise,
+            augmentation=Augmentation(config.flip, config.shift, config.label_dropping),
         )
 
 
