@@ -15,12 +15,13 @@ import torch
 
 from nfkd.config import ConfigProblem, DataConfig
 from nfkd.data.column_noise import find_dequantizer
+from nfkd.data.column_statistics import Change, RowSource
 from nfkd.data.dataset import DataError, Dataset, DataSplit, reported_as
 from nfkd.data.dequantization import Dequantizer
 from nfkd.data.examples import Examples, apply
 from nfkd.data.fingerprint import fingerprinter
 from nfkd.data.images import FEWEST
-from nfkd.data.scaling import Scaler, as_float, fit_scaler, sample
+from nfkd.data.scaling import Scaler, as_float, fit_scaler
 from nfkd.data.source import Loaded, OnProgress, Source
 from nfkd.data.sources import SOURCES
 from nfkd.data.units import evaluation_noise
@@ -154,7 +155,7 @@ def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
     if loaded.levels is None and dequantizer is None:
         splits = [replace(split, values=apply(scaler or as_float, split.values)) for split in splits]
     context = splits[0].context
-    context_scaler = None if context is None else fit_scaler(loaded.scaling, context)
+    context_scaler = None if context is None else fit_scaler(loaded.scaling, RowSource(context))
     if context is not None:
         scale = context_scaler or as_float
         splits = [replace(split, context=scale(split.context)) for split in splits if split.context is not None]
@@ -182,12 +183,14 @@ def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
 
 def _fit(loaded: Loaded, train: DataSplit, dequantizer: Dequantizer | None) -> Scaler | None:
     """Fit the scaling on the training split, with noise where columns are dequantized."""
-    if loaded.scaling == "none":
-        return None
-    rows = sample(train.values)
-    if dequantizer is not None:
-        rows = dequantizer.spread(torch.from_numpy(rows.astype(np.float64)), evaluation_noise()).numpy()
-    return fit_scaler(loaded.scaling, rows)
+    if dequantizer is None:
+        return fit_scaler(loaded.scaling, RowSource(train.values))
+
+    def start_noise() -> Change:
+        generator = evaluation_noise()
+        return lambda rows: dequantizer.spread(torch.from_numpy(np.array(rows)), generator).numpy()
+
+    return fit_scaler(loaded.scaling, RowSource(train.values, start_noise))
 
 
 def _first_rows(rows: Examples) -> np.ndarray:

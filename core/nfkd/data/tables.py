@@ -13,8 +13,9 @@ from typing import Any
 from nfkd.config.tables import TableConfig
 from nfkd.data.array_tables import array_table, refuse_parts
 from nfkd.data.arrays import npz_names, open_array, open_npy
-from nfkd.data.columns import Table, frame_table, polars_errors, refuse_repeated, refuse_wide
+from nfkd.data.columns import Table, polars_errors, refuse_repeated, refuse_wide
 from nfkd.data.files import ConfigPath, list_names, refuse_large
+from nfkd.data.frame_tables import frame_table
 from nfkd.data.header import count_titles, count_units, is_header, skipped_rows
 from nfkd.data.pandas_hdf5 import read_hdf5
 from nfkd.data.text_tables import read_text

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nfkd.config.tables import TableConfig
-from nfkd.data.columns import MOST_COLUMNS, Table, frame_table, polars_errors
+from nfkd.data.columns import MOST_COLUMNS, Table, polars_errors
 from nfkd.data.dataset import reported_as
 from nfkd.data.dialect import Dialect, detect
 from nfkd.data.files import ConfigPath, refuse_large
+from nfkd.data.frame_tables import frame_table
 from nfkd.data.numbers import MISSING, allowed_styles
 from nfkd.data.unpacking import PACKED, inner_suffix, unpack
 from nfkd.files import open_regular

@@ -10,19 +10,19 @@ import numpy as np
 
 from nfkd.config import ConfigProblem
 from nfkd.config.tables import TableConfig
+from nfkd.data.column_statistics import RowSource, chunks_of
 from nfkd.data.columns import Table
 from nfkd.data.dataset import DataError, DataSplit, reported_as
 from nfkd.data.examples import Examples, apply
 from nfkd.data.files import ConfigPath, expanded, named_file
 from nfkd.data.images import FEWEST
-from nfkd.data.scaling import sample, unfit
+from nfkd.data.scaling import unfit
 from nfkd.data.source import Loaded, Source
 from nfkd.data.suspicious import counting_warnings, sentinel_warnings
 from nfkd.data.table_columns import Chosen, choose, constant_columns, same_columns
 from nfkd.data.table_parts import PartTable, describe_split, open_parts, rows_of_parts
 
 _READ_WHOLE = 2**27  # values: a table of up to a GiB of float64 is read into memory, where batches are fast
-_CHUNK = 2**21  # values
 _FEWEST = 24  # rows, for three splits
 _TREAT = " or choose how to treat missing values (data.missing)"
 
@@ -154,10 +154,8 @@ def _rows(config: TableConfig, table: Table, chosen: Chosen) -> Examples:
 def _read(config: TableConfig, part: PartTable, chosen: Chosen, rows: Examples, *, several: bool) -> _Read:
     table, numbers = part.table, _missing_numbers(config)
     kept, missing = _scan(config, rows, chosen, f" of {part.name}" if several else "")
-    warnings: tuple[ConfigProblem, ...] = ()
-    if isinstance(rows, np.ndarray):
-        modelled = chosen.names[: len(chosen.targets)]
-        warnings = sentinel_warnings(rows, chosen.names) + counting_warnings(rows, modelled)
+    modelled = chosen.names[: len(chosen.targets)]
+    warnings = sentinel_warnings(RowSource(rows), chosen.names) + counting_warnings(rows, modelled)
     split = _split(table, rows, chosen, numbers)
     return _Read(split if kept is None else split.take(kept), kept, missing, warnings)
 
@@ -198,16 +196,14 @@ def _scan(config: TableConfig, rows: Examples, chosen: Chosen, where: str) -> tu
     """
     incomplete = np.zeros(len(rows), bool)
     counts = np.zeros(len(chosen.all), int)
-    size = max(1, _CHUNK // len(chosen.all))
-    for start in range(0, len(rows), size):
-        chunk = rows[start : start + size]
+    for start, chunk in chunks_of(rows):
         _refuse(np.isinf(chunk), start, chosen, "is infinite", where)
         missing = np.isnan(chunk)
         if config.missing == "refuse":
             _refuse(
                 missing, start, chosen, "is missing", where, " or choose how to treat missing values (data.missing)"
             )
-        incomplete[start : start + size] = missing.any(axis=1)
+        incomplete[start : start + len(chunk)] = missing.any(axis=1)
         counts += missing.sum(axis=0)
     columns = tuple(counts.tolist()) if incomplete.any() else ()
     if config.missing != "drop" or not incomplete.any():
@@ -244,28 +240,33 @@ def _split(table: Table, rows: Examples, chosen: Chosen, numbers: list[float]) -
 
 def _prepare(config: TableConfig, chosen: Chosen, train: DataSplit) -> Callable[[DataSplit], DataSplit]:
     """Refuse columns that are constant or empty in the training split; return what fills in its medians."""
-    columns = _join_columns(train)
-    modelled = slice(len(chosen.all) - len(chosen.weight))
     median, empty = None, {}
     if config.missing == "median":
-        without: np.ndarray = np.all(np.isnan(columns), axis=0)
-        median = np.zeros(len(without))
-        median[~without] = np.nanmedian(columns[:, ~without], axis=0)
-        columns = np.where(np.isnan(columns), median, columns)
-        empty = dict.fromkeys(np.flatnonzero(without).tolist(), "has no value in the training split: leave it out")
-    wrong = unfit(columns[:, modelled]) | empty
+        median = np.concatenate([_medians(RowSource(rows)) for rows in _column_groups(train)])
+        without = np.flatnonzero(np.isnan(median)).tolist()
+        empty = dict.fromkeys(without, "has no value in the training split: leave it out")
+        train = _fill(train, np.nan_to_num(median))
+    values, *others = _column_groups(train)
+    wrong = unfit(RowSource(values)) | empty
+    if chosen.context:
+        wrong = {len(chosen.targets) + index: why for index, why in unfit(RowSource(others[0])).items()} | wrong
     if wrong:
         problems = [chosen.problem(position, message) for position, message in sorted(wrong.items())]
         raise DataError(problems, chosen.event_shape)
     return lambda split: split if median is None else _fill(split, median)
 
 
-def _join_columns(train: DataSplit) -> np.ndarray:
-    """Return values, context and weight of the training split (or of a sample of it) side by side."""
-    values = sample(train.values)
-    rest = [None if columns is None else columns[: len(values)] for columns in (train.context, train.weights)]
-    beside = [columns.reshape(len(values), -1) for columns in rest if columns is not None]
-    return np.concatenate([values, *beside], 1) if beside else values
+def _column_groups(split: DataSplit) -> list[Examples]:
+    """Return values, context and weight of a split, each as (N, columns), without those that it lacks."""
+    groups = (split.values, split.context, None if split.weights is None else split.weights[:, None])
+    return [group for group in groups if group is not None]
+
+
+def _medians(rows: RowSource) -> np.ndarray:
+    """Return the median of each column without its missing values; NaN where it has no other."""
+    return np.array(
+        [np.median(known) if len(known := column[~np.isnan(column)]) else np.nan for _, column in rows.columns()]
+    )
 
 
 def _fill(split: DataSplit, median: np.ndarray) -> DataSplit:
