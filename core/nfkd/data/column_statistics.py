@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from nfkd.data.examples import Examples, in_any_order, take
+from nfkd.data.results import Keep, computed
 
 CHUNK = 2**21
 """Values that are read at a time."""
@@ -33,10 +34,14 @@ class RowSource:
         (N, columns).
     change
         Starts a pass over the rows: returns what is applied to each chunk of them, in their order, such as noise.
+    keep, name
+        Keeps results, and the name of the rows there.
     """
 
     rows: Examples
     change: Callable[[], Change] | None = None
+    keep: Keep = computed
+    name: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,10 +97,14 @@ class RowSource:
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """The lowest and the highest value of each column, without NaN; both NaN if it has no other."""
+        low, high = np.array(self.keep(f"bounds of {self.name}", self._find_bounds))
+        return low, high
+
+    def _find_bounds(self) -> list[list[float]]:
         low = high = np.full(self.shape[1], np.nan)
         for chunk in self.chunks():
             low, high = np.fmin(low, np.fmin.reduce(chunk, axis=0)), np.fmax(high, np.fmax.reduce(chunk, axis=0))
-        return low, high
+        return [low.tolist(), high.tolist()]
 
     @cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,8 @@ class Table:
         Returns the values of a column as text, None for missing ones.
     reading
         How the file was read, such as ``separated by ;, decimal comma``; may be empty.
+    folder
+        Of the index, if the rows stay on disk; None if they are to be read into memory.
     """
 
     columns: tuple[Column, ...]
@@ -75,6 +78,7 @@ class Table:
     rows: Callable[[Sequence[int]], Examples]
     texts: Callable[[int], list[str | None]]
     reading: str = ""
+    folder: Path | None = None
 
 
 def refuse_wide(file: ConfigPath, columns: int) -> None:

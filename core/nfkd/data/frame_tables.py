@@ -13,6 +13,7 @@ from nfkd.data.columns import AS_CODES, AS_DAYS, TRUE_FALSE, Column, Table, as_t
 from nfkd.data.files import list_names
 from nfkd.data.numbers import (
     PLAIN,
+    Reading,
     Style,
     allowed_styles,
     change_all,
@@ -34,6 +35,7 @@ _CORRECT = (
     "correct the file, name this text if it stands for a missing value (data.missing_texts), or "
     "choose columns of numbers"
 )
+_NOT_A_NUMBER = "has {value!r} in row {row} (the first is 1), which is not a number"
 
 
 def frame_table(
@@ -60,7 +62,7 @@ def frame_table(
     text = cleaned(frame.select(key for key, kind in schema.items() if kind == pl.String), config)
     styles = TextStyles(text, frame, allowed_styles(config), separator)
     numbers = frame.with_columns(
-        _number(key, kind) for key, kind in schema.items() if kind not in (pl.Float64, pl.String)
+        number(key, kind) for key, kind in schema.items() if kind not in (pl.Float64, pl.String)
     )
     numbers = numbers.with_columns(styles.numbers()) if text.width else numbers
 
@@ -72,13 +74,9 @@ def frame_table(
         series = text[key] if schema[key] == pl.String else frame[key]
         return [as_text(value) for value in series]
 
-    columns = []
-    for index, (key, name) in enumerate(zip(keys, names, strict=True)):
-        kind = schema[key]
-        named = name or str(index)
-        column = styles.describe(named, key) if kind == pl.String else _describe_type(named, kind)
-        first = index == 0 and (not name or name == "Unnamed: 0")
-        columns.append(mark_index(column, numbers[key].to_numpy() if first else None))
+    columns = describe_columns(names, frame, styles)
+    if columns and may_be_index(names):
+        columns[0] = mark_index(columns[0], numbers[keys[0]].to_numpy())
     return Table(
         tuple(columns),
         frame.height,
@@ -88,7 +86,23 @@ def frame_table(
     )
 
 
-def _number(key: str, kind: Any) -> Any:
+def describe_columns(names: Sequence[str], frame: Any, styles: TextStyles) -> list[Column]:
+    """Return the columns of a frame; that of an index of pandas is marked."""
+    import polars as pl
+
+    found = []
+    for index, (name, (key, kind)) in enumerate(zip(names, frame.schema.items(), strict=True)):
+        named = name or str(index)
+        found.append(mark_index(styles.describe(named, key) if kind == pl.String else _describe_type(named, kind)))
+    return found
+
+
+def may_be_index(names: Sequence[str]) -> bool:
+    """Return whether the first column has no name, so that it may only count the rows."""
+    return names[0] in ("", "Unnamed: 0")
+
+
+def number(key: str, kind: Any) -> Any:
     """Return the expression of a column as Float64; null where it holds no numbers."""
     import polars as pl
 
@@ -112,7 +126,7 @@ class TextStyles:
     """
 
     def __init__(self, text: Any, frame: Any, allowed: Sequence[Style], separator: str) -> None:
-        self._text, self._allowed, self._detailed = text, allowed, 0
+        self._text, self._allowed, self._separator, self._detailed = text, allowed, separator, 0
         self._readings = fitting(text, allowed) if text.width else {}
         nulls = text.null_count().row(0) if text.width else ()
         self._empty = {name for name, count in zip(text.columns, nulls, strict=True) if count == text.height}
@@ -160,6 +174,50 @@ class TextStyles:
         true = change_all(self._text.select(sorted(self._booleans)), _is_true).get_columns()
         return [*found, *true, *(nothing.alias(name) for name in others)]
 
+    def read_more(self, key: str, series: Any, start: int) -> tuple[Any, Column | None]:
+        """Return the numbers of later rows of a column, and, if they are none, the column with its problem.
+
+        A column whose signs were not known until now is read in the style that fits these rows.
+
+        Parameters
+        ----------
+        series
+            Its cleaned text.
+        start
+            Index of its first row.
+        """
+        import polars as pl
+
+        if key in self._booleans:
+            wrong = (~series.str.contains("(?i)^(?:true|false)$")).fill_null(value=False)
+            return (None, _not_a_number(key, series, start, wrong)) if wrong.any() else (_is_true(series), None)
+        if self._affixes.get(key):
+            bare, affix = without_affixes(series)
+            series = bare if affix == self._affixes[key] else series
+        style = self._chosen[key] or PLAIN
+        wrong = (~series.str.contains(style.pattern)).fill_null(value=False)
+        if wrong.any() and (key in self._empty or not self._readings[key].signed):
+            reading = fitting(series.alias(key).to_frame(), self._allowed)[key]
+            style = chosen_style(reading, set(), self._separator) or style
+            wrong = (~series.str.contains(style.pattern)).fill_null(value=False)
+        if wrong.any():
+            return None, _not_a_number(key, series, start, wrong)
+        self._remember(key, series, style)
+        return series.to_frame(key).select(parsed(pl.col(key), style)).to_series(), None
+
+    def _remember(self, key: str, series: Any, style: Style) -> None:
+        """Keep what later rows of a column have shown."""
+        self._chosen[key] = style
+        if key in self._empty and series.null_count() < len(series):
+            self._empty.remove(key)
+        if not self._readings[key].signed and series.str.contains("[.,]").any():
+            self._readings[key] = Reading((style,), signed=True)
+
+    @property
+    def numeric(self) -> list[str]:
+        """The columns that are numbers as far as is known: also those that hold nothing yet."""
+        return [key for key, style in self._chosen.items() if style or key in self._booleans or key in self._empty]
+
     def labels(self, names: Mapping[str, str]) -> list[str]:
         """Return what is not plain, such as ``decimal comma``; with names of columns where they differ."""
         used: dict[Style, list[str]] = {}
@@ -180,7 +238,7 @@ class TextStyles:
         if key in self._booleans:
             return Column(name, optional=TRUE_FALSE)
         if self._readings[key].styles:
-            value = shown(self._text[key].drop_nulls()[0])
+            value = _shown(self._text[key].drop_nulls()[0])
             problem = f"has values such as {value!r}, whose sign may be a decimal or a thousands sign"
             advice = "give the decimal sign (data.decimal)"
             return Column(name, problem, mixed=True, advice=advice, field="data.decimal")
@@ -191,18 +249,29 @@ class TextStyles:
 
     def _describe_text(self, name: str, series: Any) -> Column:
         row, value, mixed = first_wrong(series, self._allowed or [PLAIN])
-        problem = f"has {shown(value)!r} in row {row + 1} (the first is 1), which is not a number"
-        if mixed and is_number(value):
-            signs = problem.replace("which is not a number", "whose decimal or thousands sign differs from the others")
-            return Column(name, signs, mixed=True, advice="correct the file")
         if mixed:
-            return Column(name, problem, mixed=True, advice=_CORRECT)
+            return _mixed_column(name, row, value)
+        problem = _NOT_A_NUMBER.format(value=_shown(value), row=row + 1)
         if _DATE.match(value):
             return Column(name, problem, advice=AS_DAYS)
         distinct = series.n_unique() - (series.null_count() > 0)
         if distinct == 1 or distinct > min(_CATEGORIES, len(series) / 2):
             return Column(name, problem)
         return Column(name, problem, advice=f"{distinct} different texts; {AS_CODES}")
+
+
+def _mixed_column(name: str, row: int, value: str) -> Column:
+    """Return a column of numbers with a value that is none."""
+    problem = _NOT_A_NUMBER.format(value=_shown(value), row=row + 1)
+    if is_number(value):
+        signs = problem.replace("which is not a number", "whose decimal or thousands sign differs from the others")
+        return Column(name, signs, mixed=True, advice="correct the file")
+    return Column(name, problem, mixed=True, advice=_CORRECT)
+
+
+def _not_a_number(name: str, series: Any, start: int, wrong: Any) -> Column:
+    row = wrong.arg_max()
+    return _mixed_column(name, start + row, series[row])
 
 
 def _is_true(column: Any) -> Any:
@@ -220,8 +289,7 @@ def _decimals(frame: Any) -> set[str]:
     return {"."} if numbers.width and any(numbers.select((pl.all().fill_nan(None) % 1 != 0).any()).row(0)) else set()
 
 
-def shown(value: str) -> str:
-    """Return a value for a message, cut if it is long."""
+def _shown(value: str) -> str:
     return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 1]}…"
 
 

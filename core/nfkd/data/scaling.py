@@ -113,7 +113,8 @@ class QuantileScaler(Scaler):
         index = np.arange(train.shape[0])
         if len(index) > _RANKED:  # as scikit-learn chooses them, but before the rows are read
             index = np.asarray(resample(index, replace=False, n_samples=_RANKED, random_state=0))
-        transformer = QuantileTransformer(n_quantiles=min(_KNOTS, len(index)), subsample=None).fit(train.pick(index))
+        count = len(index)
+        transformer = QuantileTransformer(n_quantiles=min(_KNOTS, count), subsample=count).fit(train.pick(index))
         return cls(np.asarray(transformer.quantiles_).T)
 
     def scale(self, x: Tensor) -> Tensor:

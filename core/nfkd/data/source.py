@@ -13,6 +13,7 @@ from nfkd.config.tables import Scaling
 from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.dataset import DataError, DataSplit, UnusedColumn
 from nfkd.data.files import stamp
+from nfkd.data.results import Keep
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 OnProgress = Callable[[str, int, int], None]
@@ -39,6 +40,8 @@ class Loaded:
         How vectors and their context are scaled, fitted on the training split.
     dequantize
         Names of the columns of vectors that get noise; ``auto`` alone for all with repeated values.
+    keep
+        Keeps results of a table that is on disk, which is hashed whole as one in memory; None for other data.
     standardised, augmentation, columns, missing, reading, unused, warnings, split
         As in `Dataset`.
     """
@@ -51,6 +54,7 @@ class Loaded:
     prepare: Callable[[DataSplit], Callable[[DataSplit], DataSplit]] | None = None
     scaling: Scaling = "none"
     dequantize: tuple[str, ...] = ()
+    keep: Keep | None = None
     standardised: bool = False
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()

@@ -29,7 +29,7 @@ def counting_warnings(rows: Examples, names: Sequence[str]) -> tuple[ConfigProbl
             break
     if not len(counting):
         return ()
-    found = [names[index] for index in counting]
+    found = [names[index] for index in counting.tolist()]
     message = f"{list_names(found)} only counts the rows: if it means nothing, name the other columns"
     return (ConfigProblem("data.columns", message),)
 

@@ -14,15 +14,15 @@ from nfkd.data.column_statistics import RowSource, chunks_of
 from nfkd.data.columns import Table
 from nfkd.data.dataset import DataError, DataSplit, reported_as
 from nfkd.data.examples import Examples, apply
-from nfkd.data.files import ConfigPath, expanded, named_file
+from nfkd.data.files import ConfigPath, expanded, named_file, stamp
 from nfkd.data.images import FEWEST
+from nfkd.data.results import Keep, Results, computed
 from nfkd.data.scaling import unfit
 from nfkd.data.source import Loaded, Source
 from nfkd.data.suspicious import counting_warnings, sentinel_warnings
 from nfkd.data.table_columns import Chosen, choose, constant_columns, same_columns
 from nfkd.data.table_parts import PartTable, describe_split, open_parts, rows_of_parts
 
-_READ_WHOLE = 2**27  # values: a table of up to a GiB of float64 is read into memory, where batches are fast
 _FEWEST = 24  # rows, for three splits
 _TREAT = " or choose how to treat missing values (data.missing)"
 
@@ -66,9 +66,11 @@ class AnyTable(Source[TableConfig]):
             main.file.refuse("holds no rows: give a table with some")
         chosen = choose(config, main.table, main.name)
         _refuse_few(tables, chosen)
-        chosen, rows = _rows_of_parts(config, tables, chosen)
+        kept = self._keep(config, tables)
+        keep, several = kept or computed, len(tables) > 1
+        chosen, rows = _rows_of_parts(config, tables, chosen, keep)
         reads = {
-            part: _read(config, each, same_columns(chosen, main, each, part), rows[part], several=len(tables) > 1)
+            part: _read(config, each, same_columns(chosen, main, each, part), rows[part], keep, several=several)
             for part, each in tables.items()
         }
         splits = {part: read.split for part, read in reads.items()}
@@ -85,12 +87,22 @@ class AnyTable(Source[TableConfig]):
             dequantize=config.dequantize,
             columns=chosen.names[: len(chosen.targets)],
             missing=_total_missing([read.missing for read in reads.values()])[: len(chosen.targets)],
-            prepare=lambda train: _prepare(config, chosen, train),
+            prepare=lambda train: _prepare(config, chosen, train, keep),
+            keep=kept,
             reading=main.table.reading,
             unused=chosen.unused,
             warnings=tuple(warning for read in reads.values() for warning in read.warnings),
             split=describe_split(config, splits),
         )
+
+    def _keep(self, config: TableConfig, tables: Mapping[str, PartTable]) -> Keep | None:
+        """Return what keeps the results of tables on disk; None if one is in memory."""
+        folders = [each.table.folder for each in tables.values()]
+        main = tables["train"].table.folder
+        if main is None or None in folders:
+            return None
+        settings = config.model_dump_json(exclude={"storage"})
+        return Results(main, [settings, repr(stamp(self.value_files(config)))])
 
 
 def _file(config: TableConfig) -> ConfigPath:
@@ -127,7 +139,7 @@ class _Read:
 
 
 def _rows_of_parts(
-    config: TableConfig, tables: Mapping[str, PartTable], chosen: Chosen
+    config: TableConfig, tables: Mapping[str, PartTable], chosen: Chosen, keep: Keep
 ) -> tuple[Chosen, dict[str, Examples]]:
     """Return the rows of each part, and the columns without those that are constant and that the config does not name.
 
@@ -136,7 +148,9 @@ def _rows_of_parts(
     main = tables["train"]
     of_parts = {part: same_columns(chosen, main, each, part) for part, each in tables.items()}
     rows = {part: _rows(config, each.table, of_parts[part]) for part, each in tables.items()}
-    constant = {} if config.columns else constant_columns(list(rows.values()), len(chosen.targets))
+    constant: dict[int, float] = {}
+    if not config.columns:
+        constant = dict(keep("constant", lambda: [*constant_columns(list(rows.values()), len(chosen.targets)).items()]))
     if not constant or len(constant) == len(chosen.targets):
         return chosen, rows
     chosen = chosen.without(main.table, constant)
@@ -146,16 +160,19 @@ def _rows_of_parts(
 
 def _rows(config: TableConfig, table: Table, chosen: Chosen) -> Examples:
     rows = table.rows(chosen.all)
-    if len(rows) * len(chosen.all) <= _READ_WHOLE:
+    if table.folder is None:
         rows = rows[:]
     return _without(rows, _missing_numbers(config))
 
 
-def _read(config: TableConfig, part: PartTable, chosen: Chosen, rows: Examples, *, several: bool) -> _Read:
-    table, numbers = part.table, _missing_numbers(config)
-    kept, missing = _scan(config, rows, chosen, f" of {part.name}" if several else "")
+def _read(config: TableConfig, part: PartTable, chosen: Chosen, rows: Examples, keep: Keep, *, several: bool) -> _Read:
+    table, numbers, where = part.table, _missing_numbers(config), f" of {part.name}" if several else ""
+    missing = tuple(keep(f"missing in {part.name}", lambda: _scan(config, rows, chosen, where)))
+    kept = _complete(rows, chosen) if missing and config.missing == "drop" else None
     modelled = chosen.names[: len(chosen.targets)]
-    warnings = sentinel_warnings(RowSource(rows), chosen.names) + counting_warnings(rows, modelled)
+    warnings = sentinel_warnings(RowSource(rows, keep=keep, name=part.name), chosen.names) + counting_warnings(
+        rows, modelled
+    )
     split = _split(table, rows, chosen, numbers)
     return _Read(split if kept is None else split.take(kept), kept, missing, warnings)
 
@@ -189,12 +206,11 @@ def _total_missing(missing: list[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*counted, strict=True)))
 
 
-def _scan(config: TableConfig, rows: Examples, chosen: Chosen, where: str) -> tuple[np.ndarray | None, tuple[int, ...]]:
-    """Check every value once; return the rows to keep (None: all), and the number of missing values by column.
+def _scan(config: TableConfig, rows: Examples, chosen: Chosen, where: str) -> list[int]:
+    """Check every value once; return the number of missing values by column, or nothing if there are none.
 
     `where` names the file in messages, where there are several.
     """
-    incomplete = np.zeros(len(rows), bool)
     counts = np.zeros(len(chosen.all), int)
     for start, chunk in chunks_of(rows):
         _refuse(np.isinf(chunk), start, chosen, "is infinite", where)
@@ -203,16 +219,17 @@ def _scan(config: TableConfig, rows: Examples, chosen: Chosen, where: str) -> tu
             _refuse(
                 missing, start, chosen, "is missing", where, " or choose how to treat missing values (data.missing)"
             )
-        incomplete[start : start + len(chunk)] = missing.any(axis=1)
         counts += missing.sum(axis=0)
-    columns = tuple(counts.tolist()) if incomplete.any() else ()
-    if config.missing != "drop" or not incomplete.any():
-        return None, columns
-    kept = np.flatnonzero(~incomplete)
+    return counts.tolist() if counts.any() else []
+
+
+def _complete(rows: Examples, chosen: Chosen) -> np.ndarray:
+    """Return the indices of the rows without missing values."""
+    kept = np.concatenate([start + np.flatnonzero(~np.isnan(chunk).any(axis=1)) for start, chunk in chunks_of(rows)])
     if len(kept) < _FEWEST:
         message = f"only {len(kept)} of {len(rows)} rows are complete, and {_FEWEST} are needed"
         raise DataError([ConfigProblem("data.missing", message)], chosen.event_shape)
-    return kept, columns
+    return kept
 
 
 def _refuse(wrong: np.ndarray, start: int, chosen: Chosen, what: str, where: str, more: str = "") -> None:
@@ -238,16 +255,17 @@ def _split(table: Table, rows: Examples, chosen: Chosen, numbers: list[float]) -
     )
 
 
-def _prepare(config: TableConfig, chosen: Chosen, train: DataSplit) -> Callable[[DataSplit], DataSplit]:
+def _prepare(config: TableConfig, chosen: Chosen, train: DataSplit, keep: Keep) -> Callable[[DataSplit], DataSplit]:
     """Refuse columns that are constant or empty in the training split; return what fills in its medians."""
     median, empty = None, {}
     if config.missing == "median":
-        median = np.concatenate([_medians(RowSource(rows)) for rows in _column_groups(train)])
+        found = keep("medians", lambda: [each for rows in _column_groups(train) for each in _medians(RowSource(rows))])
+        median = np.array(found)
         without = np.flatnonzero(np.isnan(median)).tolist()
         empty = dict.fromkeys(without, "has no value in the training split: leave it out")
         train = _fill(train, np.nan_to_num(median))
     values, *others = _column_groups(train)
-    wrong = unfit(RowSource(values)) | empty
+    wrong = unfit(RowSource(values, keep=keep, name="the training split")) | empty
     if chosen.context:
         wrong = {len(chosen.targets) + index: why for index, why in unfit(RowSource(others[0])).items()} | wrong
     if wrong:
@@ -262,11 +280,10 @@ def _column_groups(split: DataSplit) -> list[Examples]:
     return [group for group in groups if group is not None]
 
 
-def _medians(rows: RowSource) -> np.ndarray:
+def _medians(rows: RowSource) -> list[float]:
     """Return the median of each column without its missing values; NaN where it has no other."""
-    return np.array(
-        [np.median(known) if len(known := column[~np.isnan(column)]) else np.nan for _, column in rows.columns()]
-    )
+    known = (column[~np.isnan(column)] for _, column in rows.columns())
+    return [float(np.median(values)) if len(values) else np.nan for values in known]
 
 
 def _fill(split: DataSplit, median: np.ndarray) -> DataSplit:
