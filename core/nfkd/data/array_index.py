@@ -31,6 +31,7 @@ def array_index(file: ConfigPath, key: str, table: Table, needed: int) -> Table:
     numbers = [index for index, column in enumerate(table.columns) if not column.problem]
     if not numbers:
         return table
+    positions = {index: position for position, index in enumerate(numbers)}
 
     def build(writer: RowWriter) -> Header:
         for _, chunk in chunks_of(table.rows(numbers)):
@@ -40,7 +41,7 @@ def array_index(file: ConfigPath, key: str, table: Table, needed: int) -> Table:
             count=table.count,
             width=len(numbers),
             columns=list(table.columns),
-            stored=[numbers.index(index) if index in numbers else -1 for index in range(len(table.columns))],
+            stored=[positions.get(index, -1) for index in range(len(table.columns))],
         )
 
     return index_table(open_index(file, ["array", key], needed, build), table.texts)

@@ -114,7 +114,8 @@ class RowSource:
         for chunk in self.chunks():
             total.add(chunk)
         mean = total.value() / count
-        scale = np.ldexp(1.0, -np.frexp(np.maximum(high - mean, mean - low))[1])
+        reach = np.frexp(np.maximum(high - mean, mean - low))[1]
+        scale = np.ldexp(1.0, -np.maximum(reach, _SMALLEST))  # no square is too large or too small
         squares = _Sum(np.ones_like(mean), count)
         for chunk in self.chunks():
             squares.add(((chunk - mean) * scale) ** 2)

@@ -120,9 +120,10 @@ class _Builder:
         self._styles = TextStyles(text, head, allowed_styles(config), separator)
         self._columns = describe_columns(names, head, self._styles)
         numeric = set(self._styles.numeric)
-        self._stored = [
+        stored = [
             key for key, kind in self._schema.items() if key in numeric or kind.is_numeric() or kind == pl.Boolean
         ]
+        self._stored = {key: position for position, key in enumerate(stored)}
         self._wrong: dict[str, Column] = {}
         self._first_counts = {0, 1} if names and may_be_index(names) else set[int]()
 
@@ -150,7 +151,7 @@ class _Builder:
             count=filled,
             width=self._width,
             columns=columns,
-            stored=[self._stored.index(key) if key in self._stored else -1 for key in keys],
+            stored=[self._stored.get(key, -1) for key in keys],
             reading=", ".join([*self._parts, *labels]),
             attempt=attempt,
         )
@@ -168,8 +169,8 @@ class _Builder:
             number(key, kind) for key, kind in self._schema.items() if key in self._stored and kind != pl.String
         )
         values = np.full((batch.height, self._width), np.nan)
-        for position, key in enumerate(self._stored):
-            found = numbers[key] if key in numbers.columns else self._read_text(key, text[key], start)
+        for key, position in self._stored.items():
+            found = numbers[key] if self._schema[key] != pl.String else self._read_text(key, text[key], start)
             values[:, position] = np.nan if found is None else found.to_numpy()
         return values
 
@@ -193,7 +194,7 @@ class _Builder:
 
     def _count_first(self, values: np.ndarray, start: int) -> None:
         """Find out whether the first column counts the rows, from 0 or 1."""
-        if not self._first_counts or not self._stored or self._stored[0] != next(iter(self._schema)):
+        if not self._first_counts or not self._stored or next(iter(self._schema)) not in self._stored:
             self._first_counts = set()
             return
         rows = np.arange(start, start + len(values))
@@ -201,13 +202,12 @@ class _Builder:
 
     def _describe(self) -> list[Column]:
         """Return the columns, as all rows have shown them."""
-        columns = []
+        columns, numeric = list[Column](), set(self._styles.numeric)
         for key, column in zip(self._schema, self._columns, strict=True):
             if key in self._wrong:
                 columns.append(replace(self._wrong[key], name=column.name))
             else:
-                known = key in self._styles.numeric
-                columns.append(mark_index(self._styles.describe(column.name, key)) if known else column)
+                columns.append(mark_index(self._styles.describe(column.name, key)) if key in numeric else column)
         if self._first_counts:
             columns[0] = mark_index(columns[0], np.arange(min(self._first_counts), 2))  # as if these were all rows
         return columns
