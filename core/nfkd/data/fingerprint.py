@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from nfkd.config import ConfigProblem
 from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.examples import Examples, in_memory
 from nfkd.data.files import list_names
-from nfkd.data.results import Keep
+from nfkd.data.results import Keep, computed
 
 _VERSION = 1
 _WHOLE = 256 << 20
@@ -83,7 +83,9 @@ def fingerprinter(
     columns: Sequence[str],
     files: Callable[[], Iterable[Path]],
     split: str = "",
-    keep: Keep | None = None,
+    *,
+    keep: Keep = computed,
+    whole: bool = False,
 ) -> Callable[[], Fingerprint]:
     """Return a function that returns the fingerprint of a data set.
 
@@ -100,18 +102,23 @@ def fingerprinter(
     split
         The user's own split, as in `Dataset`.
     keep
-        Keeps the hashes of a table on disk, which is hashed whole; None for other data.
+        Keeps hashes of what is not in memory.
+    whole
+        Whether to hash that whole, whatever its size.
     """
     prints = {name: _fingerprint_split(split) for name, split in splits.items()}
     lazy = {name: split.values for name, split in splits.items() if not in_memory(split.values)}
 
     @cache
     def fingerprint() -> Fingerprint:
-        hashes = {name: _hash_lazy(name, values, keep) for name, values in lazy.items()}
-        whole = {name: msgspec.structs.replace(prints[name], values=found) for name, found in hashes.items()}
-        sampled = keep is None and any(_bytes(values) > _WHOLE for values in lazy.values())
-        hashed = _hash_sizes(files()) if sampled else ""
-        return Fingerprint(parts=prints | whole, columns=tuple(columns), files=hashed, split=split or msgspec.UNSET)
+        def hashed(values: Examples) -> str:
+            return _hash(values, whole=whole)
+
+        hashes = {name: keep(f"hash of {name}", partial(hashed, values)) for name, values in lazy.items()}
+        found = {name: msgspec.structs.replace(prints[name], values=found) for name, found in hashes.items()}
+        sampled = not whole and any(_bytes(values) > _WHOLE for values in lazy.values())
+        sizes = keep("hash of the files", lambda: _hash_sizes(files())) if sampled else ""
+        return Fingerprint(parts=prints | found, columns=tuple(columns), files=sizes, split=split or msgspec.UNSET)
 
     return fingerprint
 
@@ -126,10 +133,6 @@ def _fingerprint_split(split: DataSplit) -> SplitFingerprint:
         context="" if context is None else _hash(context),
         weights="" if weights is None else _hash(weights),
     )
-
-
-def _hash_lazy(name: str, values: Examples, keep: Keep | None) -> str:
-    return _hash(values) if keep is None else keep(f"hash of {name}", lambda: _hash(values, whole=True))
 
 
 def _hash(values: Examples, *, whole: bool = False) -> str:

@@ -82,7 +82,14 @@ def _load(config: DataConfig, source: Source[Any]) -> Dataset:
     _refuse_large(loaded)
     splits = {"train": loaded.train, "validation": loaded.validation, "test": loaded.test}
     own = {name: split for name, split in splits.items() if split is not None}
-    fingerprint = fingerprinter(own, loaded.columns, lambda: source.value_files(config), loaded.split, loaded.keep)
+    fingerprint = fingerprinter(
+        own,
+        loaded.columns,
+        lambda: source.value_files(config),
+        loaded.split,
+        keep=loaded.keep or computed,
+        whole=loaded.hash_whole,
+    )
     with reported_as(loaded.reading):
         return replace(divide(config, loaded), fingerprint=fingerprint)
 

@@ -41,7 +41,9 @@ class Loaded:
     dequantize
         Names of the columns of vectors that get noise; ``auto`` alone for all with repeated values.
     keep
-        Keeps results of a table that is on disk, which is hashed whole as one in memory; None for other data.
+        Keeps results of data on disk; None for other data.
+    hash_whole
+        Whether the fingerprint is that of all values, although they are read on access.
     standardised, augmentation, columns, missing, reading, unused, warnings, split
         As in `Dataset`.
     """
@@ -55,6 +57,7 @@ class Loaded:
     scaling: Scaling = "none"
     dequantize: tuple[str, ...] = ()
     keep: Keep | None = None
+    hash_whole: bool = False
     standardised: bool = False
     augmentation: Augmentation = PLAIN
     columns: tuple[str, ...] = ()

@@ -61,7 +61,8 @@ def rows() -> np.ndarray:
 
 def pair(path: str, **options: Any) -> tuple[Dataset, Dataset]:
     """Return a data set in memory, and the same on disk."""
-    memory, disk = (load_dataset(TableConfig(path=path, storage=storage, **options)) for storage in ("memory", "disk"))
+    memory = load_dataset(TableConfig(path=path, storage="memory", **options))
+    disk = load_dataset(TableConfig(path=path, storage="disk", **options))
     assert in_memory(memory.train.values)
     assert not in_memory(disk.train.values)
     return memory, disk
@@ -122,7 +123,7 @@ def test_missing_values_are_treated_as_in_memory(tmp_path: Path, missing: str) -
     values = rows()
     values[np.random.default_rng(0).random(values.shape) < 0.05] = np.nan
     path = write(tmp_path / "t.csv", values)
-    options = {"missing": missing, "context": ("eta",), "weight": "w"}
+    options: dict[str, Any] = {"missing": missing, "context": ("eta",), "weight": "w"}
     assert_same(*pair(path, **options), TableConfig(path=path, **options))
     message = {refusal(path, storage=storage) for storage in ("memory", "disk")}
     assert len(message) == 1
@@ -133,13 +134,12 @@ def test_missing_values_are_treated_as_in_memory(tmp_path: Path, missing: str) -
 def test_own_parts_are_read_as_in_memory(tmp_path: Path) -> None:
     values, parts = rows(), np.random.default_rng(1).choice(["train", "val", "test"], COUNT)
     pl.DataFrame({"part": parts} | dict(zip(NAMES, values.T, strict=True))).write_csv(tmp_path / "t.csv")
-    options = {"split": "column", "part_column": "part"}
+    options: dict[str, Any] = {"split": "column", "part_column": "part"}
     assert_same(*pair(str(tmp_path / "t.csv"), **options), TableConfig(path=str(tmp_path / "t.csv"), **options))
     with h5py.File(tmp_path / "t.h5", "w") as file:
         for name, some in zip(SPLITS, np.split(values, [300, 400]), strict=True):
             file[name] = some
-    arrays_of_parts = {"split": "arrays"}
-    assert_same(*pair(str(tmp_path / "t.h5"), **arrays_of_parts), TableConfig(path=str(tmp_path / "t.h5")))
+    assert_same(*pair(str(tmp_path / "t.h5"), split="arrays"), TableConfig(path=str(tmp_path / "t.h5"), split="arrays"))
 
 
 # --- text -------------------------------------------------------------------------------------------------------------

@@ -89,6 +89,7 @@ class AnyTable(Source[TableConfig]):
             missing=_total_missing([read.missing for read in reads.values()])[: len(chosen.targets)],
             prepare=lambda train: _prepare(config, chosen, train, keep),
             keep=kept,
+            hash_whole=True,
             reading=main.table.reading,
             unused=chosen.unused,
             warnings=tuple(warning for read in reads.values() for warning in read.warnings),
