@@ -16,7 +16,7 @@ from torch import Tensor
 from nfkd.config import ConfigProblem
 from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.column_statistics import chunks_of
-from nfkd.data.examples import Examples, in_any_order, take
+from nfkd.data.examples import Examples, in_any_order, in_memory, take
 from nfkd.data.scaling import Scaler
 from nfkd.data.units import DataUnits, Unit
 from nfkd.protocol.events import SCALED
@@ -253,6 +253,11 @@ class Dataset:
     def unit(self) -> Unit:
         """The unit in which the likelihood is reported, as in `DataUnits`."""
         return self.units.unit
+
+    @property
+    def storage(self) -> str:
+        """Where the examples are, for a message: ``read from disk, batch by batch``; empty if they are in memory."""
+        return "" if in_memory(self.train.values) else "read from disk, batch by batch"
 
     @property
     def summary(self) -> str:

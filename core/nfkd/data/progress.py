@@ -13,12 +13,22 @@ Report = Callable[[str], None]
 _report: ContextVar[Report | None] = ContextVar("nfkd_data_report", default=None)
 
 
+class _EndedError(BaseException):
+    """A report raised an exception; no reader of damaged files takes this for one of its own."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason
+
+
 @contextmanager
 def reporting(report: Report) -> Iterator[None]:
     """Call a function with each report of this thread; it may raise to end the work."""
     token = _report.set(report)
     try:
         yield
+    except _EndedError as ended:
+        raise ended.reason from None
     finally:
         _report.reset(token)
 
@@ -40,5 +50,9 @@ class Progress:
 def say(message: str) -> None:
     """Report a message."""
     report = _report.get()
-    if report is not None:
+    if report is None:
+        return
+    try:
         report(message)
+    except Exception as reason:
+        raise _EndedError(reason) from reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -332,3 +333,15 @@ def test_two_processes_build_one_index(tmp_path: Path, cache: Path) -> None:
     assert [process.returncode for process in started] == [0, 0]
     assert printed[0] == printed[1] != ""
     index_of(cache)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process from /proc")
+def test_training_needs_less_memory_than_the_table_has(tmp_path: Path) -> None:
+    values = np.lib.format.open_memmap(tmp_path / "t.npy", "w+", np.float64, (4_000_000, 8), fortran_order=True)
+    for column in range(8):
+        values[:, column] = np.random.default_rng(column).standard_normal(4_000_000, np.float32)
+    del values
+    data = json.dumps({"kind": "table", "path": str(tmp_path / "t.npy"), "storage": "disk"})
+    command = [sys.executable, "-m", "tests.benchmarks.large_data", data, "25"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=170).stdout
+    assert json.loads(printed.splitlines()[-1])["above_mib"]["RssAnon"] < 8 * 4_000_000 * 8 / 2**20
