@@ -111,4 +111,4 @@ def test_a_folder_of_many_images(folder: Path) -> None:
     print(f"\n{FILES:,} images of 32×32 pixels, written in {seconds:.0f} s, load {busy:.1f}")
     data = {"kind": "image_folder", "path": str(pictures), "size": 32}
     for title, storage in (("on disk, first epoch", "disk"), ("on disk, again", "disk"), ("not kept", "memory")):
-        report(title, measured(data | {"storage": storage}, folder / "cache", steps=100))
+        report(title, measured(data | {"storage": storage}, folder / "cache", steps=60))

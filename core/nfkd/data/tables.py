@@ -26,6 +26,7 @@ from nfkd.data.unpacking import refuse_inflated
 from nfkd.files import require_regular
 
 _HEAD_ROWS = 200
+_PACKED = 100  # times the size of a file: more text is suspicious
 _DEFAULT = TableConfig()
 
 
@@ -87,6 +88,8 @@ def _read_lazy(file: ConfigPath, config: TableConfig, lazy: Any) -> Table:
         for name, kind in schema.items()
     ]
     chosen = lazy.select(columns)
+    if text > _PACKED * file.path.stat().st_size:  # reading it in batches does not help: a batch may hold most of it
+        refuse_large(file, text, "save its columns of numbers alone")
     if size and is_kept_on_disk(config.storage, max(size, text)):
         return frame_index(file, schema.names(), [lambda: chosen], config, size)
     refuse_large(file, max(size, text), ON_DISK)
