@@ -223,8 +223,9 @@ def test_moments_do_not_depend_on_the_order(values: np.ndarray) -> None:
         expected = math.fsum(column) / len(column)
         spread = np.abs(column).max() or 1
         assert mean == pytest.approx(expected, rel=1e-12, abs=1e-300 + 1e-15 * spread)
-        squares = math.fsum((value - expected) ** 2 for value in column)
-        assert deviation == pytest.approx(math.sqrt(squares / len(column)), rel=1e-12, abs=1e-300 + 1e-15 * spread)
+        squares = math.fsum(((value - expected) / spread) ** 2 for value in column)
+        root = spread * math.sqrt(squares / len(column))
+        assert deviation == pytest.approx(root, rel=1e-12, abs=1e-300 + 1e-15 * spread)
 
 
 # --- accidents --------------------------------------------------------------------------------------------------------
