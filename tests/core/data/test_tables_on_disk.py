@@ -19,7 +19,7 @@ import polars as pl
 import psutil
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -182,6 +182,7 @@ def test_text_is_read_as_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert repr(memory) == repr(disk)  # NaN equals NaN
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=30, max_size=90), st.data())
 def test_numbers_are_read_as_in_memory(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], data: Any
@@ -212,8 +213,10 @@ def test_a_bad_cell_is_named_with_its_row(tmp_path: Path) -> None:
 # --- statistics -------------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=400)
 @given(arrays(np.float64, st.tuples(st.integers(2, 200), st.just(3)), elements=st.floats(-1e12, 1e12)))
 def test_moments_do_not_depend_on_the_order(values: np.ndarray) -> None:
+    values = np.where(np.abs(values) < 1e-140, 0, values)  # narrower columns are refused
     order = np.random.default_rng(0).permutation(len(values))
     found = [RowSource(each).moments for each in (values, values[order], Rows(np.asfortranarray(values), order))]
     for mean, deviation in found[1:]:
