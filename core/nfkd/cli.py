@@ -246,6 +246,7 @@ def _data_arguments(data: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--set", metavar="KEY=VALUE", action="append", default=[], help="change a setting, such as scaling=robust"
         )
+    action("clear", "Remove the copies of your data that were made to read it from disk; your files stay.")
     fetch = action("fetch", "Download the missing files of data sets.")
     fetch.add_argument("targets", metavar="KIND|NAME", nargs="+")
 

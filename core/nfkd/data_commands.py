@@ -1,4 +1,4 @@
-"""``nfkd data``: list, show, add, rename, remove and fetch data sets."""
+"""``nfkd data``: list, show, add, rename, remove and fetch data sets, and clear their copies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from nfkd.config.datasets import (
     rename_dataset,
 )
 from nfkd.data import DataError, Dataset, NotFetchedError, fetch_dataset, load_dataset
+from nfkd.data.cached_copies import cached_copies, remove_copies
+from nfkd.data.index_cache import indexes_folder
 from nfkd.data.preview import preview_dataset, suggest_settings
+from nfkd.data.progress import reporting
 from nfkd.data.sources import SOURCES
 from nfkd.planning.describe import describe
 from nfkd.protocol.data import ColumnStatistics, DataPreview
@@ -53,6 +56,10 @@ def perform(options: argparse.Namespace) -> None:
         case "remove":
             path = remove_dataset(options.name)
             say(f"Removed {path}; the files of the data set stay. {_old_name_note(options.name)}")
+        case "clear":
+            count, freed = remove_copies()
+            copies = "1 copy" if count == 1 else f"{count:,} copies"
+            say(f"Removed {copies} of your data, {freed / 1e6:,.0f} MB; your files stay.")
         case _:
             for config in [parse_data(target) for target in options.targets]:
                 say(fetch(config))
@@ -80,6 +87,12 @@ def _list() -> None:
         added.add_row(*(plain(text, _MAX_CELL) for text in (f"  {name}", *_added(name))))
     if dataset_names():
         terminal().print(added)
+    if copies := cached_copies():
+        size = sum(copy.size for copy in copies) / 1e6
+        say(f"\nCopies of your data, to read it from disk: {size:,.0f} MB in {indexes_folder()}")
+        say("To remove them: nfkd data clear")
+        for copy in copies:
+            say(f"  {copy.size / 1e6:>9,.1f} MB  {plain(copy.source, _MAX_CELL)}")
 
 
 def _state(config: DataConfig) -> str:
@@ -199,7 +212,8 @@ def _old_name_note(name: str) -> str:
 
 def _loaded(config: DataConfig) -> Dataset:
     try:
-        return load_dataset(config)
+        with reporting(lambda message: say(plain(message), stderr=True)):
+            return load_dataset(config)
     except DataError as error:
         raise with_manual_download(ConfigError(error.problems), config) from error
 

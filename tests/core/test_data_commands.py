@@ -360,3 +360,25 @@ def test_nothing_is_fetched_for_a_run_that_is_refused(site: Site, folder: Path, 
     )
     assert "teacher.levels" in error
     assert site.asked == []
+
+
+# --- copies on disk ---------------------------------------------------------------------------------------------------
+
+
+def test_copies_on_disk_are_made_listed_and_cleared(folder: Path, capsys: Shell) -> None:
+    values = np.random.default_rng(0).normal(size=(300, 3))
+    np.savetxt(folder / "rows.csv", values, "%.9g", ",", header="a,b,c", comments="")
+    assert main(["data", "show", "rows.csv", "--set", "storage=disk"]) == 0
+    printed = capsys.readouterr()
+    assert "Preparing rows.csv to be read from disk: 0 rows so far." in printed.err
+    assert "read from disk, batch by batch" in printed.out
+    assert main(["data", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert str(folder / "cache" / "indexes") in listed
+    assert "rows.csv" in listed
+    assert main(["data", "clear"]) == 0
+    assert capsys.readouterr().out.startswith("Removed 1 copy of your data, ")
+    assert [each.suffix for each in (folder / "cache" / "indexes").iterdir()] == [".lock"]
+    assert (folder / "rows.csv").is_file()
+    assert main(["data", "clear"]) == 0
+    assert "Removed 0 copies" in capsys.readouterr().out

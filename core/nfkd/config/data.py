@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nfkd.config.base import Config, field
-from nfkd.config.splits import SplitConfig, ValidationConfig, kind_field
+from nfkd.config.splits import SplitConfig, Storage, ValidationConfig, kind_field, storage_field
 from nfkd.config.tables import TableConfig
 
 _Point = Annotated[tuple[float, float], Field(strict=False)]  # TOML arrays arrive as lists
@@ -220,6 +220,7 @@ class ImageFolderConfig(ByteImagesConfig, SplitConfig, frozen=True):
     path: str = field("", title="Folder", help="Folder with the images, also in sub-folders.", format="folder")
     size: int = field(32, title="Size", help="Width and height after resizing.", unit="pixels", ge=2, le=1024)
     colour: bool = field(True, title="Colour", help="Three channels; otherwise one grey channel.")
+    storage: Storage = storage_field()
 
 
 class ImageStackConfig(ByteImagesConfig, SplitConfig, frozen=True):

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from nfkd.config.base import Config, field
+
+Storage = Literal["auto", "memory", "disk"]
 
 
 def kind_field(name: str, label: str, group: str, help: str) -> Any:  # noqa: A002 - as `field` has it
     """Return the field that names a kind of data, with its label and group in the form."""
     return field(name, title="Data set", label=label, group=group, help=help)
+
+
+def storage_field() -> Any:
+    """Return the field that says where the examples of the user's files are kept."""
+    return field(
+        "auto",
+        title="Kept in",
+        help="Memory, or disk: read batch by batch from a copy in the cache. Auto: on disk if memory is short.",
+        advanced=True,
+    )
 
 
 class ValidationConfig(Config, frozen=True):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from nfkd.config.base import Config, field
-from nfkd.config.splits import SplitConfig, kind_field
+from nfkd.config.splits import SplitConfig, Storage, kind_field, storage_field
 
 Scaling = Literal["standard", "robust", "quantile", "none"]
 _Separator = Literal["auto", "comma", "semicolon", "tab", "pipe", "space"]
@@ -67,6 +67,7 @@ class _TableColumnsConfig(Config, frozen=True):
         title="Scaling",
         help="Standard: mean 0, deviation 1. Robust: median and quartiles. Quantile: to a Gaussian, not invertible.",
     )
+    storage: Storage = storage_field()
 
 
 class _TableTextConfig(Config, frozen=True):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 import numpy as np
 
 from nfkd.config import ConfigProblem
+from nfkd.data.column_statistics import RowSource
 from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.dequantization import ColumnNoise, Dequantizer, column_noise
 from nfkd.data.files import list_names
 from nfkd.data.repeats import Repeats
-from nfkd.data.scaling import sample
 from nfkd.data.source import Loaded
 
 AUTO = "auto"
@@ -31,18 +31,24 @@ def find_dequantizer(loaded: Loaded, splits: Sequence[DataSplit]) -> Dequantizer
     """
     if not loaded.dequantize:
         return None
-    rows = np.concatenate([sample(split.values) for split in splits]).astype(np.float64, copy=False)
+    width = splits[0].values.shape[1]
     automatic = loaded.dequantize == (AUTO,) and AUTO not in loaded.columns
-    indices = range(rows.shape[1]) if automatic else _indices(loaded, rows.shape[1])
+    indices = list(range(width)) if automatic else _indices(loaded, width)
     found: dict[int, ColumnNoise] = {}
-    for index in indices:
-        noise = None if automatic and not Repeats.of(rows[:, index]).suspicious else column_noise(rows[:, index])
+    for index, values in _columns(splits, indices):
+        noise = None if automatic and not Repeats.of(values).suspicious else column_noise(values)
         if noise is not None:
             found[index] = noise
         elif not automatic:
-            message = f"column {_names(loaded, rows.shape[1])[index]} has no repeated values: leave it out here"
-            raise DataError([ConfigProblem(_FIELD, message)], rows.shape[1:])
-    return Dequantizer(found) if found else None
+            message = f"column {_names(loaded, width)[index]} has no repeated values: leave it out here"
+            raise DataError([ConfigProblem(_FIELD, message)], (width,))
+    return Dequantizer({index: found[index] for index in indices if index in found}) if found else None
+
+
+def _columns(splits: Sequence[DataSplit], indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield some columns of all splits, each with its index."""
+    for found in zip(*(RowSource(split.values).columns(indices) for split in splits), strict=True):
+        yield found[0][0], np.concatenate([values for _, values in found])
 
 
 def _names(loaded: Loaded, count: int) -> list[str]:

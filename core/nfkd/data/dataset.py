@@ -15,7 +15,8 @@ from torch import Tensor
 
 from nfkd.config import ConfigProblem
 from nfkd.data.augmentation import PLAIN, Augmentation
-from nfkd.data.examples import Examples, take
+from nfkd.data.column_statistics import chunks_of
+from nfkd.data.examples import Examples, in_any_order, in_memory, take
 from nfkd.data.scaling import Scaler
 from nfkd.data.units import DataUnits, Unit
 from nfkd.protocol.events import SCALED
@@ -256,6 +257,11 @@ class Dataset:
         return self.units.unit
 
     @property
+    def storage(self) -> str:
+        """Where the examples are, for a message: ``read from disk, batch by batch``; empty if they are in memory."""
+        return "" if in_memory(self.train.values) else "read from disk, batch by batch"
+
+    @property
     def summary(self) -> str:
         """One line that describes the data set."""
         counts = f"{len(self.train):,} train, {len(self.validation):,} validation, {len(self.test):,} test"
@@ -292,8 +298,9 @@ class Dataset:
         if self.event_shape != (2,):
             msg = f"{self.name} has no plane: its examples have shape {self.event_shape}"
             raise ValueError(msg)
-        values = self.scaled(self.train.values[:])
-        low, high = self.to_picture(torch.from_numpy(np.stack([values.min(axis=0), values.max(axis=0)])))
+        scaled = (self.scaled(chunk) for _, chunk in chunks_of(in_any_order(self.train.values)))
+        ends = np.concatenate([(chunk.min(axis=0), chunk.max(axis=0)) for chunk in scaled])
+        low, high = self.to_picture(torch.from_numpy(np.stack([ends.min(axis=0), ends.max(axis=0)])))
         margin = _MARGIN * (high - low)
         (x0, y0), (x1, y1) = low - margin, high + margin
         return float(x0), float(x1), float(y0), float(y1)

@@ -27,29 +27,32 @@ class Rows:
     """Some examples of a larger whole, by their indices; read on access."""
 
     def __init__(self, whole: Examples, index: np.ndarray) -> None:
-        self._whole, self._index = whole, index
+        self.whole, self.index = whole, index
         self.shape = (len(index), *whole.shape[1:])
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self.index)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        ascending, back = np.unique(self._index[index], return_inverse=True)  # HDF5 takes no other order
-        return np.asarray(self._whole[ascending])[back]
+        chosen = self.index[index]
+        if (np.diff(chosen) > 0).all():
+            return np.asarray(self.whole[chosen])
+        ascending, back = np.unique(chosen, return_inverse=True)  # HDF5 takes no other order
+        return np.asarray(self.whole[ascending])[back]
 
 
 class Mapped:
     """Examples to which a function is applied on access; it keeps their shape."""
 
     def __init__(self, whole: Examples, function: Callable[[np.ndarray], np.ndarray]) -> None:
-        self._whole, self._function = whole, function
+        self.whole, self.function = whole, function
         self.shape = whole.shape
 
     def __len__(self) -> int:
-        return len(self._whole)
+        return len(self.whole)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        return self._function(np.asarray(self._whole[index]))
+        return self.function(np.asarray(self.whole[index]))
 
 
 def in_memory(examples: Examples) -> bool:
@@ -64,8 +67,19 @@ def apply(function: Callable[[np.ndarray], np.ndarray], examples: Examples) -> E
 
 def take(examples: Examples, index: np.ndarray | slice) -> Examples:
     """Return some examples: copied from a plain array, read on access from anything else."""
+    if isinstance(examples, Mapped):
+        return Mapped(take(examples.whole, index), examples.function)
+    if isinstance(examples, Rows):
+        return Rows(examples.whole, examples.index[index])
     if not isinstance(examples, np.ndarray) or not in_memory(examples):
         return Rows(examples, np.arange(len(examples))[index])
     if isinstance(index, np.ndarray) and index.dtype.kind in "iu" and not examples.flags.c_contiguous:
         return np.take(examples, index, axis=0)  # faster where the columns are contiguous
     return examples[index]
+
+
+def in_any_order(examples: Examples) -> Examples:
+    """Return the same examples in the order in which they are read fastest: that of the file."""
+    if isinstance(examples, Mapped):
+        return Mapped(in_any_order(examples.whole), examples.function)
+    return Rows(examples.whole, np.sort(examples.index)) if isinstance(examples, Rows) else examples

@@ -17,10 +17,12 @@ from typing import NoReturn
 import psutil
 
 from nfkd.config import ConfigProblem
+from nfkd.config.splits import Storage
 from nfkd.data.dataset import DataError
 from nfkd.files import FileError, file_kind, is_folder, is_regular
 
 _SHOWN = 8  # names in a message
+_COPIES = 8  # times the size of a table that must be free to load it into memory
 
 
 class FormatError(ValueError):
@@ -159,6 +161,19 @@ def refuse_large(file: ConfigPath, size: int, advice: str) -> None:
     if 2 * size > free:
         needed, available = 2 * size / 2**30, free / 2**30
         file.refuse(f"takes about {needed:,.1f} GiB of memory, and {available:,.1f} GiB are free: {advice}")
+
+
+def is_kept_on_disk(storage: Storage, size: int) -> bool:
+    """Return whether data is read from disk on access, rather than kept in memory.
+
+    Parameters
+    ----------
+    storage
+        The user's choice; *auto*: if its values take more than an eighth of the free memory. Loading makes copies.
+    size
+        Bytes of the values in float64.
+    """
+    return storage == "disk" or (storage == "auto" and _COPIES * size > psutil.virtual_memory().available)
 
 
 def list_names(names: Sequence[str]) -> str:

@@ -3,9 +3,9 @@
 It covers what a source has read, before the split and the scaling. So the same files and config always give the same
 fingerprint, and the scaling does not spread the change of one value to all others. Paths and times are left out.
 
-An array in memory is hashed whole. So is data of up to 256 MiB that is read on access (memory maps, HDF5, folders of
-images). Of anything larger, 64 blocks of about 1 MiB are hashed, at even distances, and the names and sizes of its
-files. A change that keeps the shape, the sizes of the files and these 64 MiB goes unnoticed.
+An array in memory is hashed whole, and so is a table on disk. So is other data of up to 256 MiB that is read on access
+(arrays and folders of images). Of anything larger, 64 blocks of about 1 MiB are hashed, at even distances, and the
+names and sizes of its files. A change that keeps the shape, the sizes of the files and these 64 MiB goes unnoticed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -23,6 +23,7 @@ from nfkd.config import ConfigProblem
 from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.examples import Examples, in_memory
 from nfkd.data.files import list_names
+from nfkd.data.results import Keep, computed
 
 _VERSION = 1
 _WHOLE = 256 << 20
@@ -78,7 +79,13 @@ def decode_fingerprint(text: str) -> Fingerprint | None:
 
 
 def fingerprinter(
-    splits: Mapping[str, DataSplit], columns: Sequence[str], files: Callable[[], Iterable[Path]], split: str = ""
+    splits: Mapping[str, DataSplit],
+    columns: Sequence[str],
+    files: Callable[[], Iterable[Path]],
+    split: str = "",
+    *,
+    keep: Keep = computed,
+    whole: bool = False,
 ) -> Callable[[], Fingerprint]:
     """Return a function that returns the fingerprint of a data set.
 
@@ -94,16 +101,24 @@ def fingerprinter(
         Returns the files that values are read from.
     split
         The user's own split, as in `Dataset`.
+    keep
+        Keeps hashes of what is not in memory.
+    whole
+        Whether to hash that whole, whatever its size.
     """
     prints = {name: _fingerprint_split(split) for name, split in splits.items()}
     lazy = {name: split.values for name, split in splits.items() if not in_memory(split.values)}
 
     @cache
     def fingerprint() -> Fingerprint:
-        whole = {name: msgspec.structs.replace(prints[name], values=_hash(values)) for name, values in lazy.items()}
-        sampled = any(_bytes(values) > _WHOLE for values in lazy.values())
-        hashed = _hash_sizes(files()) if sampled else ""
-        return Fingerprint(parts=prints | whole, columns=tuple(columns), files=hashed, split=split or msgspec.UNSET)
+        def hashed(values: Examples) -> str:
+            return _hash(values, whole=whole)
+
+        hashes = {name: keep(f"hash of {name}", partial(hashed, values)) for name, values in lazy.items()}
+        found = {name: msgspec.structs.replace(prints[name], values=found) for name, found in hashes.items()}
+        sampled = not whole and any(_bytes(values) > _WHOLE for values in lazy.values())
+        sizes = keep("hash of the files", lambda: _hash_sizes(files())) if sampled else ""
+        return Fingerprint(parts=prints | found, columns=tuple(columns), files=sizes, split=split or msgspec.UNSET)
 
     return fingerprint
 
@@ -120,17 +135,17 @@ def _fingerprint_split(split: DataSplit) -> SplitFingerprint:
     )
 
 
-def _hash(values: Examples) -> str:
+def _hash(values: Examples, *, whole: bool = False) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for start, stop in _ranges(values):
+    for start, stop in _ranges(values, whole=whole or in_memory(values)):
         digest.update(_canonical(np.asarray(values[start:stop])))
     return digest.hexdigest()
 
 
-def _ranges(values: Examples) -> Iterator[tuple[int, int]]:
+def _ranges(values: Examples, *, whole: bool) -> Iterator[tuple[int, int]]:
     """Yield the first and the last row (exclusive) of each range that is hashed."""
     count, size = len(values), max(1, _bytes(values))
-    if in_memory(values) or size <= _WHOLE:
+    if whole or size <= _WHOLE:
         rows = max(1, _CHUNK * count // size)
         starts = np.arange(0, count, rows)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -15,12 +15,14 @@ import torch
 
 from nfkd.config import ConfigProblem, DataConfig
 from nfkd.data.column_noise import find_dequantizer
+from nfkd.data.column_statistics import Change, RowSource, chunks_of
 from nfkd.data.dataset import DataError, Dataset, DataSplit, reported_as
 from nfkd.data.dequantization import Dequantizer
-from nfkd.data.examples import Examples, apply
+from nfkd.data.examples import Examples, apply, in_any_order
 from nfkd.data.fingerprint import fingerprinter
 from nfkd.data.images import FEWEST
-from nfkd.data.scaling import Scaler, as_float, fit_scaler, sample
+from nfkd.data.results import Keep, computed
+from nfkd.data.scaling import Scaler, as_float, fit_scaler, scaler_from_dict
 from nfkd.data.source import Loaded, OnProgress, Source
 from nfkd.data.sources import SOURCES
 from nfkd.data.units import evaluation_noise
@@ -80,7 +82,14 @@ def _load(config: DataConfig, source: Source[Any]) -> Dataset:
     _refuse_large(loaded)
     splits = {"train": loaded.train, "validation": loaded.validation, "test": loaded.test}
     own = {name: split for name, split in splits.items() if split is not None}
-    fingerprint = fingerprinter(own, loaded.columns, lambda: source.value_files(config), loaded.split)
+    fingerprint = fingerprinter(
+        own,
+        loaded.columns,
+        lambda: source.value_files(config),
+        loaded.split,
+        keep=loaded.keep or computed,
+        whole=loaded.hash_whole,
+    )
     with reported_as(loaded.reading):
         return replace(divide(config, loaded), fingerprint=fingerprint)
 
@@ -149,12 +158,13 @@ def _order(config: DataConfig, count: int, held_out: int) -> np.ndarray:
 def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
     if loaded.prepare is not None:
         splits = list(map(loaded.prepare(splits[0]), splits))
-    dequantizer, train = find_dequantizer(loaded, splits), splits[0]
-    scaler = _fit(loaded, splits[0], dequantizer)
+    keep, train = loaded.keep or computed, splits[0]
+    dequantizer = _find_noise(loaded, splits, keep)
+    scaler = _fit(loaded, train, dequantizer, keep)
     if loaded.levels is None and dequantizer is None:
         splits = [replace(split, values=apply(scaler or as_float, split.values)) for split in splits]
     context = splits[0].context
-    context_scaler = None if context is None else fit_scaler(loaded.scaling, context)
+    context_scaler = None if context is None else fit_scaler(loaded.scaling, RowSource(context))
     if context is not None:
         scale = context_scaler or as_float
         splits = [replace(split, context=scale(split.context)) for split in splits if split.context is not None]
@@ -176,19 +186,40 @@ def _scale(loaded: Loaded, splits: list[DataSplit]) -> Dataset:
         warnings=loaded.warnings,
         split=loaded.split,
     )
-    for split in splits:
-        _refuse_infinite(dataset, split)
+    for number, split in enumerate(splits):
+        _refuse_infinite(dataset, split, lambda compute, number=number: keep(f"infinite in {number}", compute))
     return dataset
 
 
-def _fit(loaded: Loaded, train: DataSplit, dequantizer: Dequantizer | None) -> Scaler | None:
-    """Fit the scaling on the training split, with noise where columns are dequantized."""
+def _find_noise(loaded: Loaded, splits: list[DataSplit], keep: Keep) -> Dequantizer | None:
+    """Return the noise of columns with repeated values; that of a table on disk is kept."""
+    if not loaded.dequantize:
+        return None
+
+    def find() -> list[dict[str, Any]]:
+        found = find_dequantizer(loaded, splits)
+        return [] if found is None else found.to_list()
+
+    fields = keep("noise", find)
+    return Dequantizer.from_list(fields, splits[0].values.shape[1]) if fields else None
+
+
+def _fit(loaded: Loaded, train: DataSplit, dequantizer: Dequantizer | None, keep: Keep) -> Scaler | None:
+    """Fit the scaling on the training split, with noise where columns are dequantized; that of a table is kept."""
     if loaded.scaling == "none":
         return None
-    rows = sample(train.values)
-    if dequantizer is not None:
-        rows = dequantizer.spread(torch.from_numpy(rows.astype(np.float64)), evaluation_noise()).numpy()
-    return fit_scaler(loaded.scaling, rows)
+
+    def start_noise() -> Change:
+        generator, noise = evaluation_noise(), dequantizer or Dequantizer({})
+        return lambda rows: noise.spread(torch.from_numpy(np.array(rows)), generator).numpy()
+
+    rows = RowSource(train.values, None if dequantizer is None else start_noise)
+
+    def fit() -> dict[str, Any]:
+        scaler = fit_scaler(loaded.scaling, rows)
+        return {} if scaler is None else scaler.to_dict()
+
+    return scaler_from_dict(keep("scaling", fit), rows.shape[1])
 
 
 def _first_rows(rows: Examples) -> np.ndarray:
@@ -196,13 +227,24 @@ def _first_rows(rows: Examples) -> np.ndarray:
     return np.array(rows[: max(1, min(_WARNED_ROWS, _WARNED_VALUES // rows.shape[1]))], np.float64)
 
 
-def _refuse_infinite(dataset: Dataset, split: DataSplit) -> None:
-    """Refuse values in memory that single precision cannot hold."""
-    columns = dataset.columns
-    scaled = dataset.scaled(split.values) if isinstance(split.values, np.ndarray) and not dataset.is_image else None
-    for field, values in (("columns", scaled), ("context", split.context)):
-        if isinstance(values, np.ndarray) and values.dtype == np.float32 and not np.isfinite(values).all():
-            column = int(np.argwhere(~np.isfinite(values))[0][-1])
-            name = columns[column] if field == "columns" and columns else column
+def _refuse_infinite(dataset: Dataset, split: DataSplit, keep: Callable[[Callable[[], Any]], Any]) -> None:
+    """Refuse values that single precision cannot hold."""
+    found = {"columns": -1 if dataset.is_image else keep(lambda: _infinite_column(dataset, split.values))}
+    if split.context is not None:
+        found["context"] = _first_infinite(split.context)
+    for field, column in found.items():
+        if column >= 0:
+            name = dataset.columns[column] if field == "columns" and dataset.columns else column
             message = f"column {name} of data.{field} has values too large for single precision: choose another scaling"
             raise DataError([ConfigProblem("data.scaling", message)], tuple(split.values.shape[1:]))
+
+
+def _infinite_column(dataset: Dataset, values: Examples) -> int:
+    """Return the first column with a value that is infinite when scaled, in the first such chunk; -1 without one."""
+    found = (_first_infinite(dataset.scaled(chunk)) for _, chunk in chunks_of(in_any_order(values)))
+    return next((column for column in found if column >= 0), -1)
+
+
+def _first_infinite(values: np.ndarray) -> int:
+    finite = np.isfinite(values).all(axis=0)
+    return -1 if finite.all() else int(np.argmin(finite))

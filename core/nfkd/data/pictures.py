@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nfkd.config.datasets import IMAGE_ENDINGS
 from nfkd.data.bit_depth import bits_per_channel
+from nfkd.data.decoded_images import DecodedImages
 from nfkd.data.files import ConfigPath
+from nfkd.data.image_lists import image_names
 from nfkd.files import open_regular
 
 _MOST_KEPT = 512 << 20  # bytes
 _MOST_PIXELS = 64_000_000
 _TOO_LARGE = f"has more than {_MOST_PIXELS // 1_000_000} megapixels: make it smaller"
 _BITS = 8  # of a channel
+_MANY, _THREADS = 128, 4  # images that are decoded in several threads
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # some of Pillow's other formats start programs
 
 
 class ImageFiles:
     """Images in a file each, as (N, channels, height, width) uint8.
 
-    Each is decoded on first access, and kept if all together take at most 512 MiB.
+    Each is decoded on first access, in several threads where there are many, and kept: in a file, if one is given, or
+    in memory if all together take at most 512 MiB.
 
     Parameters
     ----------
@@ -38,6 +43,8 @@ class ImageFiles:
         Of an image: channels, height and width.
     decode
         Returns the image of a file in that shape.
+    decoded
+        Keeps decoded images in a file.
     """
 
     def __init__(
@@ -46,28 +53,52 @@ class ImageFiles:
         field: str,
         shape: tuple[int, int, int],
         decode: Callable[[ConfigPath], np.ndarray],
+        decoded: DecodedImages | None = None,
     ) -> None:
-        self._paths, self._field, self._read = paths, field, decode
+        self._paths, self._field, self._read, self._decoded = paths, field, decode, decoded
         self.shape = (len(paths), *shape)
-        self.fits = int(np.prod(self.shape)) <= _MOST_KEPT
-        self._kept = np.empty(self.shape, np.uint8) if self.fits else None
-        self._known = np.zeros(len(paths), bool)
+        self.fits = fits(self.shape)
+        self._kept = np.empty(self.shape, np.uint8) if self.fits and decoded is None else None
+        self._known = np.zeros(len(paths), bool) if decoded is None else decoded.known
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, index: Any) -> np.ndarray:
         indices = np.arange(len(self))[index]
-        if self._kept is None:
-            images = [self._decode(position) for position in indices]
+        kept: Any = self._kept if self._decoded is None else self._decoded
+        if kept is None:
+            images = self._decode_all(indices)
             return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
-        for position in indices[~self._known[indices]]:
-            self._kept[position] = self._decode(position)
+        new = np.unique(indices[~self._known[indices]])
+        decoded = dict(zip(new.tolist(), self._decode_all(new), strict=True))
+        for position, image in decoded.items():
+            self._keep(position, image)
+        if self._known[indices].all():
+            return kept[indices]
+        known = self._known  # not all, when the disk is full
+        return np.stack([kept[[each]][0] if known[each] else decoded[each] for each in indices.tolist()])
+
+    def _keep(self, position: int, image: np.ndarray) -> None:
+        if self._kept is not None:
+            self._kept[position] = image
             self._known[position] = True
-        return self._kept[indices]
+        elif self._decoded is not None:
+            self._decoded.add(position, image)
+
+    def _decode_all(self, positions: np.ndarray) -> list[np.ndarray]:
+        if len(positions) < _MANY:
+            return [self._decode(position) for position in positions]
+        with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), thread_name_prefix="decoder") as pool:
+            return list(pool.map(self._decode, positions))
 
     def _decode(self, position: int) -> np.ndarray:
         return self._read(ConfigPath(self._paths[position], self._field, self.shape[1:]))
+
+
+def fits(shape: tuple[int, ...]) -> bool:
+    """Return whether images of this shape, (N, channels, height, width), may be kept in memory."""
+    return math.prod(shape) <= _MOST_KEPT
 
 
 def decode(file: ConfigPath, size: int, *, colour: bool, square: int | None = None) -> np.ndarray:
@@ -141,13 +172,5 @@ def _opened(file: ConfigPath) -> Iterator[Any]:
 
 
 def image_paths(root: Path) -> list[Path]:
-    """Return the image files of a folder and its sub-folders, sorted by name; links are not followed."""
-    return sorted(_found(root))
-
-
-def _found(root: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and name.lower().endswith(IMAGE_ENDINGS):
-                yield Path(folder, name)
+    """Return the image files of a folder and its sub-folders, sorted by name; links to folders are not followed."""
+    return [root / name for name in image_names(root)]

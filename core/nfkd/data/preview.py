@@ -44,7 +44,7 @@ def preview_dataset(config: DataConfig) -> DataPreview:
         images=_thumbnails(dataset) if dataset.is_image else None,
         points=_original(dataset, _POINTS).astype(np.float32) if dataset.event_shape == (2,) else None,
         columns=[] if dataset.is_image else _column_statistics(dataset),
-        reading=dataset.reading,
+        reading=", ".join(part for part in (dataset.reading, dataset.storage) if part),
         unused=[
             UnusedColumn(name=column.name, reason=column.reason, usable=column.usable)
             for column in dataset.unused[:_UNUSED]

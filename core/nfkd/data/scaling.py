@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from nfkd.config.tables import Scaling
-from nfkd.data.examples import Examples, in_memory
+from nfkd.data.column_statistics import RowSource
 
 _OUTPUT = np.float32
-_MOST_FITTED = 2**24  # values
 _NARROWEST, _WIDEST = 1e-140, 1e140  # ranges whose squares are neither 0 nor infinite in float64
 _BOUND = 1e-7  # scikit-learn's: values or ranks this near to an end are at the end
-_KNOTS = 1000
+_KNOTS, _RANKED = 1000, 10_000  # quantiles, and the rows whose quantiles they are: scikit-learn's own number
 
 
 class Scaler(ABC):
@@ -106,11 +105,16 @@ class QuantileScaler(Scaler):
         self._ranks = np.linspace(0, 1, knots.shape[1])
 
     @classmethod
-    def fit(cls, train: np.ndarray) -> QuantileScaler:
+    def fit(cls, train: RowSource) -> QuantileScaler:
         """Return a scaler with the knots of the training rows, (N, features)."""
         from sklearn.preprocessing import QuantileTransformer
+        from sklearn.utils import resample
 
-        transformer = QuantileTransformer(n_quantiles=min(_KNOTS, len(train)), random_state=0).fit(train)
+        index = np.arange(train.shape[0])
+        if len(index) > _RANKED:  # as scikit-learn chooses them, but before the rows are read
+            index = np.asarray(resample(index, replace=False, n_samples=_RANKED, random_state=0))
+        count = len(index)
+        transformer = QuantileTransformer(n_quantiles=min(_KNOTS, count), subsample=count).fit(train.pick(index))
         return cls(np.asarray(transformer.quantiles_).T)
 
     def scale(self, x: Tensor) -> Tensor:
@@ -198,7 +202,7 @@ def _require(condition: bool, reason: str) -> None:
         raise ValueError(reason)
 
 
-def fit_scaler(kind: Scaling, train: np.ndarray) -> Scaler | None:
+def fit_scaler(kind: Scaling, train: RowSource) -> Scaler | None:
     """Return a scaler fitted on the training rows, (N, features), or None for *none*.
 
     Standard: mean and standard deviation. Robust: median and interquartile range, or the standard deviation if the
@@ -208,11 +212,10 @@ def fit_scaler(kind: Scaling, train: np.ndarray) -> Scaler | None:
         return None
     if kind == "quantile":
         return QuantileScaler.fit(train)
-    rows = train.astype(np.float64, copy=False)
-    deviation = rows.std(axis=0)
+    mean, deviation = train.moments
     if kind == "standard":
-        return AffineScaler(rows.mean(axis=0), deviation)
-    low, middle, high = np.percentile(rows, [25, 50, 75], axis=0)
+        return AffineScaler(mean, deviation)
+    low, middle, high = train.percentiles([25, 50, 75])
     return AffineScaler(middle, np.where(high > low, high - low, deviation))
 
 
@@ -222,27 +225,19 @@ def as_float(values: np.ndarray) -> np.ndarray:
         return values.astype(_OUTPUT, copy=False)
 
 
-def sample(values: Examples) -> np.ndarray:
-    """Return the rows that a scaling is fitted on: all of an array in memory, else the first 16 million values.
-
-    The rows of a training split are in random order, so the first ones are a fair sample.
-    """
-    return values[:] if in_memory(values) else values[: max(1, _MOST_FITTED // values.shape[1])]
-
-
-def _has_deviation(values: np.ndarray) -> bool:
-    """Return whether the standard deviation of a column is neither 0 nor infinite in float64."""
-    with np.errstate(all="ignore"):
-        return bool(0 < values.std() < np.inf)
-
-
-def unfit(train: np.ndarray) -> dict[int, str]:
+def unfit(train: RowSource) -> dict[int, str]:
     """Return the columns of the training rows, (N, features), that no flow can learn, each with the reason."""
-    rows = train.astype(np.float64, copy=False)
     found = {}
-    for column, (low, high) in enumerate(zip(rows.min(axis=0), rows.max(axis=0), strict=True)):
+    for column, (low, high) in enumerate(zip(*train.bounds, strict=True)):
         if low == high:
             found[column] = f"is {low:g} in every row of the training split: leave it out"
-        elif not _NARROWEST < high - low < _WIDEST and not _has_deviation(rows[:, column]):
+        elif not _NARROWEST < high - low < _WIDEST and not _has_deviation(train, column):
             found[column] = f"goes from {low:g} to {high:g}, which is too wide or too narrow a range: change its unit"
     return found
+
+
+def _has_deviation(train: RowSource, column: int) -> bool:
+    """Return whether the standard deviation of a column is neither 0 nor infinite in float64."""
+    _, values = next(train.columns([column]))
+    with np.errstate(all="ignore"):
+        return bool(0 < values.std() < np.inf)

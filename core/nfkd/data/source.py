@@ -13,6 +13,7 @@ from nfkd.config.tables import Scaling
 from nfkd.data.augmentation import PLAIN, Augmentation
 from nfkd.data.dataset import DataError, DataSplit, UnusedColumn
 from nfkd.data.files import stamp
+from nfkd.data.results import Keep
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 OnProgress = Callable[[str, int, int], None]
@@ -39,6 +40,10 @@ class Loaded:
         How vectors and their context are scaled, fitted on the training split.
     dequantize
         Names of the columns of vectors that get noise; ``auto`` alone for all with repeated values.
+    keep
+        Keeps results of data on disk; None for other data.
+    hash_whole
+        Whether the fingerprint is that of all values, although they are read on access.
     standardised, gaussian_noise, augmentation, columns, missing, reading, unused, warnings, split
         As in `Dataset`.
     """
@@ -51,6 +56,8 @@ class Loaded:
     prepare: Callable[[DataSplit], Callable[[DataSplit], DataSplit]] | None = None
     scaling: Scaling = "none"
     dequantize: tuple[str, ...] = ()
+    keep: Keep | None = None
+    hash_whole: bool = False
     standardised: bool = False
     gaussian_noise: float = 0.0
     augmentation: Augmentation = PLAIN

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from nfkd.config import ConfigProblem
+from nfkd.data.column_statistics import RowSource, chunks_of
+from nfkd.data.examples import Examples
 from nfkd.data.files import list_names
 
 _SENTINELS = frozenset(
@@ -16,21 +18,23 @@ _MOST = 8  # columns in a message
 _FAR = 3  # times the range of the other values
 
 
-def counting_warnings(rows: np.ndarray, names: Sequence[str]) -> tuple[ConfigProblem, ...]:
-    """Return a warning for modelled columns that count the rows, from 0 or 1, (N, columns)."""
-    count = np.arange(len(rows))
-    found = [
-        name
-        for name, first, column in zip(names, rows[0], rows.T, strict=False)
-        if first in (0, 1) and np.array_equal(column, count + first)
-    ]
-    if not found:
+def counting_warnings(rows: Examples, names: Sequence[str]) -> tuple[ConfigProblem, ...]:
+    """Return a warning for modelled columns, the first ones of the rows, that count the rows, from 0 or 1."""
+    first = np.asarray(rows[:1])[0, : len(names)]
+    counting = np.flatnonzero((first == 0) | (first == 1))
+    for start, chunk in chunks_of(rows) if len(counting) else ():
+        expected = first[counting] + np.arange(start, start + len(chunk))[:, None]
+        counting = counting[(chunk[:, counting] == expected).all(axis=0)]
+        if not len(counting):
+            break
+    if not len(counting):
         return ()
+    found = [names[index] for index in counting.tolist()]
     message = f"{list_names(found)} only counts the rows: if it means nothing, name the other columns"
     return (ConfigProblem("data.columns", message),)
 
 
-def sentinel_warnings(rows: np.ndarray, names: Sequence[str]) -> tuple[ConfigProblem, ...]:
+def sentinel_warnings(rows: RowSource, names: Sequence[str]) -> tuple[ConfigProblem, ...]:
     """Return a warning for columns whose lowest or highest value looks like a missing value.
 
     Such a value is -999 or the like, and further from all others than three times their range.
@@ -42,13 +46,13 @@ def sentinel_warnings(rows: np.ndarray, names: Sequence[str]) -> tuple[ConfigPro
     names
         Of the columns.
     """
-    if not len(rows):
+    if not rows.shape[0]:
         return ()
-    ends = np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0)
     found: list[tuple[str, str]] = []
-    for end in ends:
+    for end in rows.bounds:
         for index in np.flatnonzero(np.isin(end, sorted(_SENTINELS))).tolist():
-            count = _count_far(rows[:, index], float(end[index]))
+            _, values = next(rows.columns([index]))
+            count = _count_far(values, float(end[index]))
             if count:
                 value = f"{end[index]:g}"
                 found.append((value, f"{names[index]} ({value} in {count:,} rows)"))

@@ -1,7 +1,7 @@
 """Tables in files of every kind, as columns of numbers.
 
-Text, Parquet, Feather and Excel files are read whole, since a row cannot be found without decoding those before it. A
-table too large for memory is better saved as .npy or .h5, which are read on access.
+A table is read whole into memory. One that is too large for that stays on disk (`data.storage`): a row of most files
+cannot be found without decoding those before it, so the numbers are first copied to an index (`index_cache.py`).
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ from dataclasses import replace
 from typing import Any
 
 from nfkd.config.tables import TableConfig
+from nfkd.data.array_index import array_index, direct_index
 from nfkd.data.array_tables import array_table, refuse_parts
 from nfkd.data.arrays import npz_names, open_array, open_npy
-from nfkd.data.columns import Table, frame_table, polars_errors, refuse_repeated, refuse_wide
-from nfkd.data.files import ConfigPath, list_names, refuse_large
+from nfkd.data.columns import Table, polars_errors, refuse_repeated, refuse_wide
+from nfkd.data.disk_rows import FileRows
+from nfkd.data.files import ConfigPath, is_kept_on_disk, list_names, refuse_large
+from nfkd.data.frame_index import frame_index
+from nfkd.data.frame_tables import frame_table
 from nfkd.data.header import count_titles, count_units, is_header, skipped_rows
 from nfkd.data.pandas_hdf5 import read_hdf5
-from nfkd.data.text_tables import read_text
+from nfkd.data.text_tables import ON_DISK, read_text
 from nfkd.data.unpacking import refuse_inflated
 from nfkd.files import require_regular
 
-_AS_NPY = "save it as .npy or .h5, which are read on access"
 _HEAD_ROWS = 200
+_PACKED = 100  # times the size of a file: more text is suspicious
 _DEFAULT = TableConfig()
 
 
@@ -75,16 +79,21 @@ def _read_lazy(file: ConfigPath, config: TableConfig, lazy: Any) -> Table:
 
     schema = lazy.collect_schema()
     refuse_wide(file, len(schema))
-    refuse_large(file, 8 * len(schema) * lazy.select(pl.len()).collect().item(), _AS_NPY)
+    size = 8 * len(schema) * lazy.select(pl.len()).collect().item()
     # A kilobyte of compressed text or lists may stand for any amount: text is measured first, lists are not read.
     lengths = [pl.col(name).str.len_bytes().cast(pl.UInt64).sum() for name, kind in schema.items() if kind == pl.String]
-    if lengths:
-        refuse_large(file, sum(lazy.select(lengths).collect().row(0)), _AS_NPY)
+    text = sum(lazy.select(lengths).collect().row(0)) if lengths else 0
     columns = [
         pl.lit(None, kind).alias(name) if kind.is_nested() or kind == pl.Binary else pl.col(name)
         for name, kind in schema.items()
     ]
-    frame = lazy.select(columns).collect()
+    chosen = lazy.select(columns)
+    if text > _PACKED * file.path.stat().st_size:  # reading it in batches does not help: a batch may hold most of it
+        refuse_large(file, text, "save its columns of numbers alone")
+    if size and is_kept_on_disk(config.storage, max(size, text)):
+        return frame_index(file, schema.names(), [lambda: chosen], config, size)
+    refuse_large(file, max(size, text), ON_DISK)
+    frame = chosen.collect()
     return frame_table(frame.columns, frame, config)
 
 
@@ -100,7 +109,7 @@ def _read_sheet(file: ConfigPath, config: TableConfig, key: str) -> Table:
             replace(file, field="data.key").refuse(f"has no sheet {key!r}: there is {list_names(book.sheet_names)}")
         size = book.load_sheet(key or 0, header_row=None, n_rows=0)
         refuse_wide(file, size.width)
-        refuse_large(file, 16 * size.total_height * size.width, _AS_NPY)
+        refuse_large(file, 16 * size.total_height * size.width, "save it as .csv or .parquet")
         head = book.load_sheet(key or 0, header_row=None, n_rows=_HEAD_ROWS, dtypes="string").to_polars()
         titles, header, units = _rows_above(
             [["" if cell is None else cell for cell in row] for row in head.rows()], config
@@ -126,10 +135,27 @@ def _rows_above(rows: Sequence[Sequence[str]], config: TableConfig) -> tuple[int
     return titles, header, count_units(rows[titles + 1 :]) if header else 0
 
 
-def _read_npz(file: ConfigPath, key: str) -> Table:
+def _read_npy(file: ConfigPath, config: TableConfig, _key: str) -> Table:
+    array = open_npy(file)
+    if array.flags.c_contiguous and is_kept_on_disk(config.storage, 8 * array.size):
+        rows = FileRows(file, array.dtype, array.shape, array.offset, watched=True)  # type: ignore[attr-defined]
+        return direct_index(file, array_table(file, rows))
+    return _kept(file, config, "", array_table(file, array))
+
+
+def _read_npz(file: ConfigPath, config: TableConfig, key: str) -> Table:
     if not key:
         refuse_parts(file, npz_names(file))
-    return array_table(file, open_array(file, key, "data.key"))
+    return _kept(file, config, key, array_table(file, open_array(file, key, "data.key")))
+
+
+def _kept(file: ConfigPath, config: TableConfig, key: str, table: Table) -> Table:
+    """Return the table of an array in memory or on disk."""
+    size = 8 * table.count * len(table.columns)
+    if table.count and is_kept_on_disk(config.storage, size):
+        return array_index(file, key, table, size)
+    refuse_large(file, size, ON_DISK)
+    return table
 
 
 def _names(frame: Any) -> list[str]:
@@ -142,8 +168,8 @@ _READERS: dict[str, Callable[[ConfigPath, TableConfig, str], Table]] = {
     ".parquet": _read_parquet,
     ".feather": _read_feather,
     ".xlsx": _read_sheet,
-    ".npy": lambda file, _config, _key: array_table(file, open_npy(file)),
-    ".npz": lambda file, _config, key: _read_npz(file, key),
-    ".h5": lambda file, _config, key: read_hdf5(file, key),
-    ".hdf5": lambda file, _config, key: read_hdf5(file, key),
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".h5": lambda file, config, key: _kept(file, config, key, read_hdf5(file, key)),
+    ".hdf5": lambda file, config, key: _kept(file, config, key, read_hdf5(file, key)),
 }

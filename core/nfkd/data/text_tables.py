@@ -6,21 +6,26 @@ import csv
 import io
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from nfkd.config.tables import TableConfig
-from nfkd.data.columns import MOST_COLUMNS, Table, frame_table, polars_errors
+from nfkd.data.columns import MOST_COLUMNS, Table, polars_errors
 from nfkd.data.dataset import reported_as
 from nfkd.data.dialect import Dialect, detect
-from nfkd.data.files import ConfigPath, refuse_large
+from nfkd.data.files import ConfigPath, is_kept_on_disk, refuse_large
+from nfkd.data.frame_index import frame_index
+from nfkd.data.frame_tables import frame_table
 from nfkd.data.numbers import MISSING, allowed_styles
 from nfkd.data.unpacking import PACKED, inner_suffix, unpack
 from nfkd.files import open_regular
 
-_AS_NPY = "save it as .npy or .h5, which are read on access"
+ON_DISK = 'keep it on disk (data.storage = "disk")'
+"""What to do with a table that is too large for memory."""
 _HEAD, _LONGEST_HEAD, _HEAD_LINES = 1 << 18, 1 << 23, 8  # bytes that the dialect is detected from
 _SAMPLED = 1 << 20  # bytes at three positions of a file, from which the number of values is estimated
 _BOM = b"\xef\xbb\xbf"
@@ -62,11 +67,18 @@ def read_text(file: ConfigPath, config: TableConfig) -> Table:
     with reported_as(", ".join(dialect.parts)):
         if len(dialect.names) > MOST_COLUMNS:
             file.refuse(f"has more than {MOST_COLUMNS:,} columns: give a file with fewer")
-        refuse_large(file, _size(content, dialect), _AS_NPY)
+        size = _size(content, dialect)
+        on_disk = is_kept_on_disk(config.storage, size)
+        if not on_disk:
+            refuse_large(file, size, ON_DISK)
         content = _as_utf8(content, dialect, head)
+        names = [name if dialect.named else str(index) for index, name in enumerate(dialect.names)]
+        separator = dialect.separator if len(dialect.names) > 1 else ""
+        if on_disk:
+            scans = _scans(content, dialect, config)
+            with polars_errors(lambda: file.refuse(_describe_problem(content, dialect))):
+                return frame_index(file, names, scans, config, size, separator=separator, parts=dialect.parts)
         frame = _read(file, content, dialect, config)
-    names = [name if dialect.named else str(index) for index, name in enumerate(dialect.names)]
-    separator = dialect.separator if len(dialect.names) > 1 else ""
     return frame_table(names, frame, config, separator=separator, parts=dialect.parts)
 
 
@@ -140,10 +152,25 @@ def _read(file: ConfigPath, content: bytes | Path, dialect: Dialect, config: Tab
     """
     import polars as pl
 
+    *plain, text = _scans(content, dialect, config)
+    with polars_errors(lambda: file.refuse(_describe_problem(content, dialect))):
+        try:
+            for scan in plain:
+                with suppress(pl.exceptions.ComputeError):
+                    return _without_empty_end(scan().collect())
+            return _without_empty_end(text().collect())
+        except pl.exceptions.NoDataError:
+            return pl.DataFrame(schema={str(index): pl.Float64 for index in range(len(dialect.names))})
+
+
+def _scans(content: bytes | Path, dialect: Dialect, config: TableConfig) -> list[Callable[[], Any]]:
+    """Return ways of reading the frame of a text file, each as a LazyFrame; the last reads all columns as text."""
+    import polars as pl
+
     keys = [str(index) for index in range(len(dialect.names))]
 
-    def read(plain: tuple[bool, ...], missing: tuple[str, ...]) -> Any:
-        return pl.read_csv(
+    def scan(plain: tuple[bool, ...], missing: tuple[str, ...]) -> Any:
+        return pl.scan_csv(
             content,
             has_header=False,
             skip_lines=dialect.skip,
@@ -157,14 +184,7 @@ def _read(file: ConfigPath, content: bytes | Path, dialect: Dialect, config: Tab
 
     every = config.missing_texts or MISSING
     attempts = [(dialect.plain, dialect.missing), (dialect.plain, every)] if any(dialect.plain) else []
-    with polars_errors(lambda: file.refuse(_describe_problem(content, dialect))):
-        try:
-            for plain, missing in attempts:
-                with suppress(pl.exceptions.ComputeError):
-                    return _without_empty_end(read(plain, missing))
-            return _without_empty_end(read((False,) * len(keys), ()))
-        except pl.exceptions.NoDataError:
-            return pl.DataFrame(schema=dict.fromkeys(keys, pl.Float64))
+    return [partial(scan, *attempt) for attempt in (*attempts, ((False,) * len(keys), ()))]
 
 
 def _without_empty_end(frame: Any) -> Any:

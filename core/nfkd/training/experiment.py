@@ -14,6 +14,7 @@ import torch
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import Dataset, load_dataset
+from nfkd.data.progress import reporting
 from nfkd.distillation.ranks import Ranks
 from nfkd.evaluation.outliers import outlier_note
 from nfkd.evaluation.reference import Reference
@@ -50,7 +51,7 @@ from nfkd.text import format_number
 from nfkd.training.baseline_search import search_weight_decay
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.context import RunContext
-from nfkd.training.control import Control
+from nfkd.training.control import Control, StopRun
 from nfkd.training.data_check import fingerprint_text, require_same_data
 from nfkd.training.follower import RunStart
 from nfkd.training.perceptual_file import pin_perceptual
@@ -132,8 +133,9 @@ class Experiment:
         StopRun, DivergedError, RunError, OSError
             As `SeedRun.execute`.
         """
-        data_warning = require_same_data(self._config, self._run) if self._resume else ""
-        description = check(self._config, teacher=self._teacher, run=self._run if self._resume else None)
+        with reporting(self._report):
+            data_warning = require_same_data(self._config, self._run) if self._resume else ""
+            description = check(self._config, teacher=self._teacher, run=self._run if self._resume else None)
         perceptual = pin_perceptual(self._run, self._config.distillation.skd)
         seeds = self._config.seeds.values()
         checkpoints = {seed: seed_checkpoint(self._run, self._config, seed) if self._resume else None for seed in seeds}
@@ -165,8 +167,16 @@ class Experiment:
             self.change(**self._results(), seeds_done=self._row.seeds_done + 1)
         return self._end()
 
+    def _report(self, message: str) -> None:
+        """Log a report of data that is prepared; a stop of the run ends that."""
+        self.log(message)
+        if self._control.stopping:
+            raise StopRun
+
     def _log_table(self, dataset: Dataset) -> None:
-        """Log how a table was read and which of its columns are not used."""
+        """Log how a table was read, which of its columns are not used, and whether the data stays on disk."""
+        if dataset.storage:
+            self.log(f"The examples are {dataset.storage}.")
         if dataset.reading:
             self.log(f"The table was read as: {dataset.reading}")
         if dataset.unused and (self._resume or getattr(self._config.data, "columns", ())):  # else a warning says so

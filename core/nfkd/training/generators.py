@@ -73,6 +73,11 @@ class Batches:
         self._cursor += self._size
         return chosen
 
+    def upcoming(self, count: int) -> list[Tensor]:
+        """Return the indices of at most `count` batches that come next in this epoch."""
+        stop = min(len(self._order), self._cursor + count * self._size)
+        return [chosen for chosen in self._order[self._cursor : stop].split(self._size) if len(chosen) == self._size]
+
     def state(self) -> tuple[Tensor, int]:
         """Return the epoch's order and the index in it."""
         return self._order, self._cursor

@@ -19,6 +19,7 @@ from nfkd.training.curve_values import describe_masked, term_values
 from nfkd.training.curves import CurveLog
 from nfkd.training.follower import stage_start
 from nfkd.training.optimizers import learning_rate
+from nfkd.training.read_ahead import reading_ahead
 from nfkd.training.state import StageState, copy_weights
 from nfkd.training.step import device_of, make_step
 from nfkd.training.system_usage import SystemUsage
@@ -107,6 +108,12 @@ class Trainer:
         DivergedError
             When the loss is not finite; the flow keeps the weights from before that step.
         """
+        with reading_ahead(self._dataset, self._state.batches) as dataset:
+            ended = self._train(dataset)
+        self._state.load_final_weights()
+        return ended
+
+    def _train(self, dataset: Dataset) -> Ending:
         state, config = self._state, self._config
         ended: Ending = ""
         system = SystemUsage(device_of(state.flow), state.step, self._curves.elapsed)
@@ -114,7 +121,7 @@ class Trainer:
         try:
             while state.step < self._limit and not self._out_of_patience():
                 self._control.poll(self._copy)
-                self._step()
+                self._step(dataset)
                 if state.step % config.monitor.evaluate_every == 0 or state.step == self._limit:
                     self._validate()
                 if state.step % config.monitor.pictures_every == 0 or state.step in (1, self._limit):
@@ -139,17 +146,16 @@ class Trainer:
         finally:
             self._curves.flush()
             self._loss.ranks.end_stage()
-        state.load_final_weights()
         return ended
 
     def _out_of_patience(self) -> bool:
         return 0 < self._patience <= self._state.bad_rounds
 
-    def _step(self) -> None:
+    def _step(self, dataset: Dataset) -> None:
         state = self._state
         rate = learning_rate(self._training, state.step, self._steps)
         with self._loss.ranks.step():
-            loss, values = make_step(state, self._loss, self._dataset, self._training, rate)
+            loss, values = make_step(state, self._loss, dataset, self._training, rate)
         self._curves.add(state.step, values | term_values(loss, self._dataset, values) | {"learning_rate": rate})
         self._warn_about_masked(loss)
 

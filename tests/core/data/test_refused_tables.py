@@ -161,14 +161,14 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path, name: str, content
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_a_table_larger_than_memory_is_refused_if_it_must_be_read_whole(
+def test_a_table_larger_than_memory_is_refused_if_it_may_not_stay_on_disk(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / f"t.{ending}", table(2000))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2000 * 5 * 8 - 1))
-    assert "save it as .npy or .h5, which are read on access" in refusal(path)
+    assert 'keep it on disk (data.storage = "disk")' in refusal(path, storage="memory")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2 * 2000 * 5 * 25))
-    assert load_dataset(TableConfig(path=path)).event_shape == (5,)
+    assert load_dataset(TableConfig(path=path, storage="memory")).event_shape == (5,)
 
 
 def test_an_archive_under_another_name_is_refused(tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ import torch
 from scipy import stats
 
 from nfkd.config.data import TableConfig
-from nfkd.data import load_dataset, scaling
+from nfkd.data import column_statistics, load_dataset
 from nfkd.data.examples import in_memory
-from nfkd.data.sources import table as table_source
 from tests.core.data.table_files import FORMATS, NAMES, ROWS, joined, refusal, table, write
 
 # --- formats ----------------------------------------------------------------------------------------------------------
@@ -97,16 +96,17 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 
 def test_a_table_larger_than_memory_is_read_on_access(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, width, seen = 20_000, 128, 4096
-    monkeypatch.setattr(table_source, "_READ_WHOLE", rows * width - 1)
-    monkeypatch.setattr(table_source, "_CHUNK", 2**16)
-    monkeypatch.setattr(scaling, "_MOST_FITTED", 2**18)
+    monkeypatch.setattr(column_statistics, "CHUNK", 2**16)
+    monkeypatch.setattr(column_statistics, "_BLOCK", 2**16)
     values = np.repeat(np.arange(rows)[:, None] % 251, width, axis=1)
     values[:, 1] += 1
     np.save(tmp_path / "t.npy", values.astype(np.uint8))
     del values
     tracemalloc.start()
     try:
-        config = TableConfig(path=str(tmp_path / "t.npy"), columns=tuple(map(str, range(127))), weight="127")
+        config = TableConfig(
+            path=str(tmp_path / "t.npy"), columns=tuple(map(str, range(127))), weight="127", storage="disk"
+        )
         dataset = load_dataset(config)
         batch = dataset.training_batch(np.arange(seen), torch.Generator(), torch.Generator())
         peak = tracemalloc.get_traced_memory()[1]

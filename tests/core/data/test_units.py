@@ -12,6 +12,7 @@ import torch
 from scipy import stats
 from sklearn.preprocessing import QuantileTransformer
 
+from nfkd.data.column_statistics import RowSource
 from nfkd.data.scaling import AffineScaler, QuantileScaler, Scaler, fit_scaler, scaler_from_dict
 from nfkd.data.units import DataUnits, evaluation_noise, units_from_json
 
@@ -29,7 +30,7 @@ KINDS = ("standard", "robust", "quantile")
 
 
 def fitted(kind: Any) -> Scaler:
-    scaler = fit_scaler(kind, ROWS)
+    scaler = fit_scaler(kind, RowSource(ROWS))
     assert scaler is not None
     return scaler
 
@@ -62,7 +63,7 @@ def test_json_gives_the_same_scaler_bit_for_bit(kind: str) -> None:
     assert torch.equal(again.scale(x), scaler.scale(x))
     assert torch.equal(again.unscale(scaler.scale(x)), scaler.unscale(scaler.scale(x)))
     assert again.log_volume == scaler.log_volume
-    units = DataUnits(None, scaler, fit_scaler("robust", ROWS[:, :2]), standardised=True)
+    units = DataUnits(None, scaler, fit_scaler("robust", RowSource(ROWS[:, :2])), standardised=True)
     back = units_from_json(units.to_json(), (4,), 2)
     assert back.to_json() == units.to_json()
     assert (back.unit, back.standardised) == ("nats (scaled)", True)

@@ -10,19 +10,19 @@ import numpy as np
 
 from nfkd.config import ConfigProblem
 from nfkd.config.tables import TableConfig
+from nfkd.data.column_statistics import RowSource, chunks_of
 from nfkd.data.columns import Table
 from nfkd.data.dataset import DataError, DataSplit, reported_as
 from nfkd.data.examples import Examples, apply
-from nfkd.data.files import ConfigPath, expanded, named_file
+from nfkd.data.files import ConfigPath, expanded, named_file, stamp
 from nfkd.data.images import FEWEST
-from nfkd.data.scaling import sample, unfit
+from nfkd.data.results import Keep, Results, computed
+from nfkd.data.scaling import unfit
 from nfkd.data.source import Loaded, Source
 from nfkd.data.suspicious import counting_warnings, sentinel_warnings
 from nfkd.data.table_columns import Chosen, choose, constant_columns, same_columns
 from nfkd.data.table_parts import PartTable, describe_split, open_parts, rows_of_parts
 
-_READ_WHOLE = 2**27  # values: a table of up to a GiB of float64 is read into memory, where batches are fast
-_CHUNK = 2**21  # values
 _FEWEST = 24  # rows, for three splits
 _TREAT = " or choose how to treat missing values (data.missing)"
 
@@ -66,9 +66,11 @@ class AnyTable(Source[TableConfig]):
             main.file.refuse("holds no rows: give a table with some")
         chosen = choose(config, main.table, main.name)
         _refuse_few(tables, chosen)
-        chosen, rows = _rows_of_parts(config, tables, chosen)
+        kept = self._keep(config, tables)
+        keep, several = kept or computed, len(tables) > 1
+        chosen, rows = _rows_of_parts(config, tables, chosen, keep)
         reads = {
-            part: _read(config, each, same_columns(chosen, main, each, part), rows[part], several=len(tables) > 1)
+            part: _read(config, each, same_columns(chosen, main, each, part), rows[part], keep, several=several)
             for part, each in tables.items()
         }
         splits = {part: read.split for part, read in reads.items()}
@@ -85,12 +87,23 @@ class AnyTable(Source[TableConfig]):
             dequantize=config.dequantize,
             columns=chosen.names[: len(chosen.targets)],
             missing=_total_missing([read.missing for read in reads.values()])[: len(chosen.targets)],
-            prepare=lambda train: _prepare(config, chosen, train),
+            prepare=lambda train: _prepare(config, chosen, train, keep),
+            keep=kept,
+            hash_whole=True,
             reading=main.table.reading,
             unused=chosen.unused,
             warnings=tuple(warning for read in reads.values() for warning in read.warnings),
             split=describe_split(config, splits),
         )
+
+    def _keep(self, config: TableConfig, tables: Mapping[str, PartTable]) -> Keep | None:
+        """Return what keeps the results of tables on disk; None if one is in memory."""
+        folders = [each.table.folder for each in tables.values()]
+        main = tables["train"].table.folder
+        if main is None or None in folders:
+            return None
+        settings = config.model_dump_json(exclude={"storage"})
+        return Results(main, [settings, repr(stamp(self.value_files(config)))])
 
 
 def _file(config: TableConfig) -> ConfigPath:
@@ -127,7 +140,7 @@ class _Read:
 
 
 def _rows_of_parts(
-    config: TableConfig, tables: Mapping[str, PartTable], chosen: Chosen
+    config: TableConfig, tables: Mapping[str, PartTable], chosen: Chosen, keep: Keep
 ) -> tuple[Chosen, dict[str, Examples]]:
     """Return the rows of each part, and the columns without those that are constant and that the config does not name.
 
@@ -136,7 +149,9 @@ def _rows_of_parts(
     main = tables["train"]
     of_parts = {part: same_columns(chosen, main, each, part) for part, each in tables.items()}
     rows = {part: _rows(config, each.table, of_parts[part]) for part, each in tables.items()}
-    constant = {} if config.columns else constant_columns(list(rows.values()), len(chosen.targets))
+    constant: dict[int, float] = {}
+    if not config.columns:
+        constant = dict(keep("constant", lambda: [*constant_columns(list(rows.values()), len(chosen.targets)).items()]))
     if not constant or len(constant) == len(chosen.targets):
         return chosen, rows
     chosen = chosen.without(main.table, constant)
@@ -146,18 +161,19 @@ def _rows_of_parts(
 
 def _rows(config: TableConfig, table: Table, chosen: Chosen) -> Examples:
     rows = table.rows(chosen.all)
-    if len(rows) * len(chosen.all) <= _READ_WHOLE:
+    if table.folder is None:
         rows = rows[:]
     return _without(rows, _missing_numbers(config))
 
 
-def _read(config: TableConfig, part: PartTable, chosen: Chosen, rows: Examples, *, several: bool) -> _Read:
-    table, numbers = part.table, _missing_numbers(config)
-    kept, missing = _scan(config, rows, chosen, f" of {part.name}" if several else "")
-    warnings: tuple[ConfigProblem, ...] = ()
-    if isinstance(rows, np.ndarray):
-        modelled = chosen.names[: len(chosen.targets)]
-        warnings = sentinel_warnings(rows, chosen.names) + counting_warnings(rows, modelled)
+def _read(config: TableConfig, part: PartTable, chosen: Chosen, rows: Examples, keep: Keep, *, several: bool) -> _Read:
+    table, numbers, where = part.table, _missing_numbers(config), f" of {part.name}" if several else ""
+    missing = tuple(keep(f"missing in {part.name}", lambda: _scan(config, rows, chosen, where)))
+    kept = _complete(rows, chosen) if missing and config.missing == "drop" else None
+    modelled = chosen.names[: len(chosen.targets)]
+    warnings = sentinel_warnings(RowSource(rows, keep=keep, name=part.name), chosen.names) + counting_warnings(
+        rows, modelled
+    )
     split = _split(table, rows, chosen, numbers)
     return _Read(split if kept is None else split.take(kept), kept, missing, warnings)
 
@@ -191,32 +207,30 @@ def _total_missing(missing: list[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*counted, strict=True)))
 
 
-def _scan(config: TableConfig, rows: Examples, chosen: Chosen, where: str) -> tuple[np.ndarray | None, tuple[int, ...]]:
-    """Check every value once; return the rows to keep (None: all), and the number of missing values by column.
+def _scan(config: TableConfig, rows: Examples, chosen: Chosen, where: str) -> list[int]:
+    """Check every value once; return the number of missing values by column, or nothing if there are none.
 
     `where` names the file in messages, where there are several.
     """
-    incomplete = np.zeros(len(rows), bool)
     counts = np.zeros(len(chosen.all), int)
-    size = max(1, _CHUNK // len(chosen.all))
-    for start in range(0, len(rows), size):
-        chunk = rows[start : start + size]
+    for start, chunk in chunks_of(rows):
         _refuse(np.isinf(chunk), start, chosen, "is infinite", where)
         missing = np.isnan(chunk)
         if config.missing == "refuse":
             _refuse(
                 missing, start, chosen, "is missing", where, " or choose how to treat missing values (data.missing)"
             )
-        incomplete[start : start + size] = missing.any(axis=1)
         counts += missing.sum(axis=0)
-    columns = tuple(counts.tolist()) if incomplete.any() else ()
-    if config.missing != "drop" or not incomplete.any():
-        return None, columns
-    kept = np.flatnonzero(~incomplete)
+    return counts.tolist() if counts.any() else []
+
+
+def _complete(rows: Examples, chosen: Chosen) -> np.ndarray:
+    """Return the indices of the rows without missing values."""
+    kept = np.concatenate([start + np.flatnonzero(~np.isnan(chunk).any(axis=1)) for start, chunk in chunks_of(rows)])
     if len(kept) < _FEWEST:
         message = f"only {len(kept)} of {len(rows)} rows are complete, and {_FEWEST} are needed"
         raise DataError([ConfigProblem("data.missing", message)], chosen.event_shape)
-    return kept, columns
+    return kept
 
 
 def _refuse(wrong: np.ndarray, start: int, chosen: Chosen, what: str, where: str, more: str = "") -> None:
@@ -242,30 +256,35 @@ def _split(table: Table, rows: Examples, chosen: Chosen, numbers: list[float]) -
     )
 
 
-def _prepare(config: TableConfig, chosen: Chosen, train: DataSplit) -> Callable[[DataSplit], DataSplit]:
+def _prepare(config: TableConfig, chosen: Chosen, train: DataSplit, keep: Keep) -> Callable[[DataSplit], DataSplit]:
     """Refuse columns that are constant or empty in the training split; return what fills in its medians."""
-    columns = _join_columns(train)
-    modelled = slice(len(chosen.all) - len(chosen.weight))
     median, empty = None, {}
     if config.missing == "median":
-        without: np.ndarray = np.all(np.isnan(columns), axis=0)
-        median = np.zeros(len(without))
-        median[~without] = np.nanmedian(columns[:, ~without], axis=0)
-        columns = np.where(np.isnan(columns), median, columns)
-        empty = dict.fromkeys(np.flatnonzero(without).tolist(), "has no value in the training split: leave it out")
-    wrong = unfit(columns[:, modelled]) | empty
+        found = keep("medians", lambda: [each for rows in _column_groups(train) for each in _medians(RowSource(rows))])
+        median = np.array(found)
+        without = np.flatnonzero(np.isnan(median)).tolist()
+        empty = dict.fromkeys(without, "has no value in the training split: leave it out")
+        train = _fill(train, np.nan_to_num(median))
+    values, *others = _column_groups(train)
+    wrong = unfit(RowSource(values, keep=keep, name="the training split")) | empty
+    if chosen.context:
+        wrong = {len(chosen.targets) + index: why for index, why in unfit(RowSource(others[0])).items()} | wrong
     if wrong:
         problems = [chosen.problem(position, message) for position, message in sorted(wrong.items())]
         raise DataError(problems, chosen.event_shape)
     return lambda split: split if median is None else _fill(split, median)
 
 
-def _join_columns(train: DataSplit) -> np.ndarray:
-    """Return values, context and weight of the training split (or of a sample of it) side by side."""
-    values = sample(train.values)
-    rest = [None if columns is None else columns[: len(values)] for columns in (train.context, train.weights)]
-    beside = [columns.reshape(len(values), -1) for columns in rest if columns is not None]
-    return np.concatenate([values, *beside], 1) if beside else values
+def _column_groups(split: DataSplit) -> list[Examples]:
+    """Return values, context and weight of a split, each as (N, columns), without those that it lacks."""
+    groups = (split.values, split.context, None if split.weights is None else split.weights[:, None])
+    return [group for group in groups if group is not None]
+
+
+def _medians(rows: RowSource) -> list[float]:
+    """Return the median of each column without its missing values; NaN where it has no other."""
+    known = (column[~np.isnan(column)] for _, column in rows.columns())
+    return [float(np.median(values)) if len(values) else np.nan for values in known]
 
 
 def _fill(split: DataSplit, median: np.ndarray) -> DataSplit:

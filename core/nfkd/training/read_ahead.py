@@ -1,0 +1,82 @@
+"""Reads the next batches of data on disk while the current step is computed."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nfkd.data import Dataset, DataSplit
+from nfkd.data.examples import in_memory
+from nfkd.training.generators import Batches
+
+_AHEAD = 4  # batches
+_DECODERS = 4  # threads that decode images
+
+
+@contextmanager
+def reading_ahead(dataset: Dataset, batches: Batches) -> Iterator[Dataset]:
+    """Yield a data set whose training batches are read in threads of their own, before they are asked for.
+
+    The batches, their order and all random numbers are those of the given data set, which is yielded unchanged if its
+    training examples are in memory.
+
+    Parameters
+    ----------
+    dataset
+        The data of a stage.
+    batches
+        Tells which examples come next.
+    """
+    if in_memory(dataset.train.values):
+        yield dataset
+        return
+    workers = min(_DECODERS, os.cpu_count() or 1) if dataset.is_image else 1
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="reader")
+    try:
+        train = dataset.train
+        ahead = _Ahead(train.values, train.context, train.weights, train.labels, _Queue(train, batches, pool))
+        yield replace(dataset, train=ahead)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Queue:
+    """Batches that are being read."""
+
+    def __init__(self, train: DataSplit, batches: Batches, pool: ThreadPoolExecutor) -> None:
+        self._train, self._batches, self._pool = train, batches, pool
+        self._reads: deque[tuple[np.ndarray, Future[DataSplit]]] = deque()
+
+    def get(self, index: np.ndarray) -> DataSplit:
+        """Return the examples of the newest batch of indices; errors of its read are raised here."""
+        expected = bool(self._reads) and np.array_equal(self._reads[0][0], index)
+        if not expected:  # the first batch of an epoch
+            self._reads.clear()
+        read = self._reads.popleft()[1] if expected else None
+        for following in self._batches.upcoming(_AHEAD)[len(self._reads) :]:
+            self._reads.append((following.numpy(), self._pool.submit(_read, self._train, following.numpy())))
+        return _read(self._train, index) if read is None else read.result()
+
+
+def _read(train: DataSplit, index: np.ndarray) -> DataSplit:
+    chosen = train.take(index)
+    return replace(chosen, values=np.asarray(chosen.values[:]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Ahead(DataSplit):
+    """A split whose batches may have been read already."""
+
+    queue: _Queue | None = None
+
+    def take(self, index: np.ndarray | slice) -> DataSplit:
+        """Return some of the examples."""
+        if self.queue is None or not isinstance(index, np.ndarray):
+            return super().take(index)
+        return self.queue.get(index)

@@ -1,0 +1,109 @@
+"""Runs on data that stays on disk: the same figures as in memory, to the bit, and what happens when files change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nfkd
+from nfkd.config import ExperimentConfig
+from nfkd.data import loading
+from nfkd.protocol import events
+from nfkd.runs.reader import open_run
+from nfkd.training.api import prepare
+from nfkd.training.control import Control
+from nfkd.training.job import execute_run
+from tests.core.data.table_files import table, write
+from tests.core.tiny import digits, moons
+from tests.core.training.runs import assert_same, progress_at_every_step, stop_run
+
+SHORT = {"teacher_steps": 6, "student_steps": 10, "baseline": False}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NFKD_DATA", str(tmp_path / "cache"))
+
+
+def on(config: ExperimentConfig, **data: Any) -> ExperimentConfig:
+    return ExperimentConfig.from_dict(config.model_dump(mode="json") | {"data": data})
+
+
+def rows(folder: Path, ending: str) -> ExperimentConfig:
+    values = table(400)
+    values[:, 4] = np.abs(values[:, 4])
+    path = write(folder / f"t.{ending}", values)
+    roles = {"context": ["3"], "weight": "4"} if ending in ("npy", "h5") else {"context": ["eta"], "weight": "w"}
+    return on(moons(training=SHORT), kind="table", path=path, **roles)
+
+
+def pictures(folder: Path) -> ExperimentConfig:
+    rng = np.random.default_rng(0)
+    (folder / "p").mkdir()
+    for number in range(100):
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(folder / "p" / f"{number:03}.png")
+    return on(digits(training=SHORT), kind="image_folder", path=str(folder / "p"), size=8, colour=False, shift=1)
+
+
+def keep_on_disk(patch: pytest.MonkeyPatch) -> None:
+    """Let *auto* keep everything on disk."""
+    patch.setattr("nfkd.data.files._COPIES", 10**15)
+    loading._cache.clear()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "h5", "npy", "pictures"])
+def test_a_run_on_disk_is_that_in_memory(tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = pictures(tmp_path) if ending == "pictures" else rows(tmp_path, ending)
+    nfkd.run(config, tmp_path / "memory")
+    if ending in ("csv", "pictures"):
+        stop_run(tmp_path / "both", config, "student", 5)
+    keep_on_disk(monkeypatch)
+    nfkd.run(config, tmp_path / "disk")
+    assert_same(tmp_path / "disk", tmp_path / "memory", config)
+    if ending in ("csv", "pictures"):
+        nfkd.run(config, tmp_path / "both", resume=True)
+        assert_same(tmp_path / "both", tmp_path / "memory", config)
+    log = (tmp_path / "disk" / "log.jsonl").read_text()
+    assert "The examples are read from disk, batch by batch." in log
+    assert "read from disk" not in (tmp_path / "memory" / "log.jsonl").read_text()
+
+
+def test_a_file_that_changes_in_a_run_ends_it_resumably(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = rows(tmp_path, "npy")
+    nfkd.run(config, tmp_path / "whole")
+    keep_on_disk(monkeypatch)
+    path, seen = Path(config.data.path), list[events.RunEvent]()  # type: ignore[union-attr]
+    content = path.read_bytes()
+
+    def watch(event: events.RunEvent) -> None:
+        seen.append(event)
+        if isinstance(event, events.Progress) and (event.stage, event.step) == ("student", 7):
+            path.write_bytes(content[:-800])
+
+    run = prepare(config, tmp_path / "changed")
+    with progress_at_every_step():
+        assert execute_run(run, config, watch, Control()) == "failed"
+    error = open_run(run).row.cause
+    assert "t.npy: has changed while it was in use: restore it and resume the run" in error
+    path.write_bytes(content)
+    loading._cache.clear()
+    nfkd.run(config, run, resume=True)
+    assert_same(run, tmp_path / "whole", config)
+
+
+def test_a_stop_ends_the_preparation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = rows(tmp_path, "csv")
+    keep_on_disk(monkeypatch)
+    control = Control()
+    control.stop("run")
+    run = prepare(config, tmp_path / "run")
+    keep_on_disk(monkeypatch)
+    (tmp_path / "t.csv").touch()  # prepared again
+    assert execute_run(run, config, lambda _: None, control) == "stopped"
+    assert "Preparing t.csv" in (run / "log.jsonl").read_text()
+    assert not list((tmp_path / "cache" / "indexes").glob("*.part"))
+    nfkd.run(config, run, resume=True)
