@@ -307,4 +307,5 @@ def written_again(
     context = np.zeros(0) if context is None else context
     if isinstance(config, GlowConfig | Glow1DConfig):
         return glow(config, x if x.ndim == 3 else x[:, None, None], context, state)
+    assert isinstance(config, MAFConfig | IAFConfig | NSFConfig)
     return steps_of_vectors(config, x, context, state)

@@ -10,6 +10,7 @@ import torch
 
 import nfkd
 from nfkd.config import ExperimentConfig
+from nfkd.config.flows import TarFlowConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.cost import flow_cost
 from nfkd.planning.describe import check
@@ -38,6 +39,7 @@ def narrow(name: str, shape: tuple[int, int, int], folder: Path) -> ExperimentCo
 def test_the_sizes_of_a_preset_for_a_gpu_can_be_built(name: str) -> None:
     preset, shape = ExperimentConfig.load(name), SHAPES[name]
     costs = [flow_cost(flow, shape, 1, precision="bf16") for flow in (preset.teacher, preset.student)]
+    assert isinstance(preset.teacher, TarFlowConfig)
     blocks, tokens, width = preset.teacher.steps, 256, 3 * preset.teacher.patch**2
     channels, layers = preset.teacher.hidden, preset.teacher.depth
     layer = 12 * channels**2 + 13 * channels
@@ -62,7 +64,9 @@ def test_teacher_and_student_take_two_steps_on_images_of_full_size(name: str, tm
 
 @every_preset
 def test_a_preset_for_a_gpu_runs_on_small_images(name: str, tmp_path: Path) -> None:
-    side = 4 * ExperimentConfig.load(name).teacher.patch
+    teacher = ExperimentConfig.load(name).teacher
+    assert isinstance(teacher, TarFlowConfig)
+    side = 4 * teacher.patch
     config = narrow(name, (3, side, side), tmp_path)
     assert [pair.student for pair in check(config).pairs] == ["step1", "step2"]
     record = nfkd.run(config, tmp_path / "run")
