@@ -9,7 +9,10 @@ import pytest
 
 from nfkd.config import ExperimentConfig
 from nfkd_gui.model.compare_figures import COSTS, MEASURES, known_figures
+from nfkd_gui.model.run_columns import describe_column
+from nfkd_gui.model.run_groups import has_same_settings, make_group
 from nfkd_gui.model.setting_names import differing_settings, format_setting, setting_title
+from tests.gui.scripted_engine import row_of
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,17 @@ def test_only_settings_of_students_that_differ_count() -> None:
     }
     second = first | {"student.hidden": 64.0, "data.kind": "mnist", "seeds.first": 4.0, "distillation.pool.share": 0.5}
     assert differing_settings([first, second]) == ["student.hidden", "distillation.pool.share"]
+
+
+def test_a_figure_of_one_layer_is_no_setting() -> None:
+    first = {"student.steps": 2.0, "student_layer_mse.step2": 0.25, "assistant_1_layer_cosine.step1": 0.5}
+    second = first | {"student_layer_mse.step2": 0.5, "assistant_1_layer_cosine.step1": 0.75}
+    assert differing_settings([first, second]) == []
+    row = row_of("/runs/a", "finished", seeds=1)
+    old, new = (make_group([row], values, {}) for values in (first, second))
+    assert has_same_settings(old, new)
+    assert not has_same_settings(old, make_group([row], first | {"student.steps": 3.0}, {}))
+    assert describe_column("student_layer_mse.step2").kind == "measure"
 
 
 def test_the_gap_closed_is_nought_for_the_baseline_and_one_for_the_teacher() -> None:
