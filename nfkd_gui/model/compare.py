@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
 from nfkd.protocol.records import RunRow
 from nfkd_gui.gc_policy import LoadingPause
-from nfkd_gui.model.compare_figures import FIGURES, Figure, find_figures, known_figures
+from nfkd_gui.model.compare_figures import Figure, find_figures, known_figures
 from nfkd_gui.model.listed_runs import ListedRun, ListedRuns
 from nfkd_gui.model.run_groups import (
     RunGroup,
@@ -197,7 +197,7 @@ class CompareModel(QObject):
     def figures(self) -> list[Figure]:
         """Return the figures of students that some of the shown groups have: costs, then measures."""
         if self._figures is None:
-            self._figures = known_figures(FIGURES.values(), [group.values for group in self.groups])
+            self._figures = known_figures([group.values for group in self.groups])
         return self._figures
 
     def values_of(self, run: str) -> Mapping[str, Value]:
@@ -324,7 +324,7 @@ class CompareModel(QObject):
         if settings is None or figures is None or not self._has_settings_of({group.key: group for group in groups}):
             values = [group.values for group in groups]
             settings = yield from find_differing(values)
-            figures = yield from find_figures(FIGURES.values(), values)
+            figures = yield from find_figures(values)
         for prepare in self.preparations:
             yield from prepare(groups)
         return _Prepared(groups, order, settings, figures)
