@@ -197,7 +197,7 @@ def test_the_memory_limit_is_that_of_the_chosen_metrics(
 
     limit(100)
     samples = 4000  # of 270 examples: 417 MiB for the distances of all pairs
-    with pytest.raises(ConfigError, match="comparing 4,000 samples takes 0.4 GiB of memory, and 0.1 GiB are free"):
+    with pytest.raises(ConfigError, match=r"comparing 4,000 samples takes 0\.4 GiB of memory, and 0\.1 GiB are free"):
         evaluate_run(run, ["recall"], samples=samples)
     assert {value.metric for value in evaluate_run(run, ["parameters"], samples=samples).evaluation.values}
     limit(1)
