@@ -142,6 +142,27 @@ def test_a_sweep_is_listed_and_stopped(window: MainWindow, script: Any, do: Do) 
     do(scenario())
 
 
+def test_the_failed_runs_of_a_sweep_that_has_ended_are_retried(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        for ended, failed in ((11, 0), (12, 1)):
+            sweep = SweepProgress(folder="/runs/widths", runs=12, ended=ended, failed=failed)
+            script.emit(QueueChanged(queue=QueueState(sweeps=[sweep])))
+        script.emit(QueueChanged(queue=QueueState()))
+        await settled(window.studio)
+        assert window.sweeps.button.text() == "Queue: sweep widths has 1 failed"
+        window.sweeps.button.click()
+        dialog = window.findChild(QueueDialog)
+        assert isinstance(dialog, QueueDialog)
+        dialog.sweeps.setCurrentRow(0)
+        assert child(dialog, QPushButton, "queue.continue").text() == "Retry failed runs"
+        click(dialog, QPushButton, "queue.continue")
+        await settled(window.studio)
+        [request] = [request for request in script.asked if isinstance(request, ContinueSweep)]
+        assert (request.folder, request.retry) == ("/runs/widths", True)
+
+    do(scenario())
+
+
 def test_a_sweep_whose_runs_have_all_ended_leaves_the_queue(window: MainWindow, script: Any, do: Do) -> None:
     async def scenario() -> None:
         for ended in (11, 12):
