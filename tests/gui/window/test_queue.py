@@ -11,10 +11,12 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QListWidget, QPushButton
 
+from nfkd.protocol.events import RunChanged
 from nfkd.protocol.queue import ContinueSweep, OrderQueue, PauseQueue, QueueChanged, QueueState, SweepProgress
 from nfkd.protocol.requests import ResumeFromDisk, Stop
 from nfkd_gui.window.main_window import MainWindow
 from nfkd_gui.window.queue_dialog import QueueDialog
+from tests.gui.scripted_engine import row_of
 from tests.gui.window.steps import DIGITS, Do, child, click, settled
 
 WAITING = {"/runs/a": 60.0, "/runs/b": 120.0, "/runs/c": 30.0}
@@ -148,6 +150,9 @@ def test_the_failed_runs_of_a_sweep_that_has_ended_are_retried(window: MainWindo
             sweep = SweepProgress(folder="/runs/widths", runs=12, ended=ended, failed=failed)
             script.emit(QueueChanged(queue=QueueState(sweeps=[sweep])))
         script.emit(QueueChanged(queue=QueueState()))
+        await settled(window.studio)
+        run = "/runs/widths/one"
+        script.emit(RunChanged(run=run, row=row_of(run, "failed")))
         await settled(window.studio)
         assert window.sweeps.button.text() == "Queue: sweep widths has 1 failed"
         window.sweeps.button.click()
