@@ -22,7 +22,7 @@ from nfkd.protocol.comparing import ReadRunValues, SeedValues
 from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.requests import Answer, Request
 from nfkd.protocol.view import RunView
-from nfkd_gui.link.engine_client import OnError, OnReply
+from nfkd_gui.link.engine_client import OnError, OnEvent, OnLost, OnReply
 from nfkd_gui.model.preferences import Preferences
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.window.main_window import MainWindow
@@ -57,7 +57,9 @@ def settings() -> dict[str, Any]:
 class WireClient(ScriptedClient):
     """Sends the values of runs as bytes, made in another thread: the loop decodes them, as those of an engine."""
 
-    makers = ThreadPoolExecutor(1)
+    def __init__(self, on_event: OnEvent, on_lost: OnLost, script: Script) -> None:
+        super().__init__(on_event, on_lost, script)
+        self._makers = ThreadPoolExecutor(1)
 
     def send(self, request: Request, on_reply: OnReply, on_error: OnError) -> None:
         if not isinstance(request, ReadRunValues):
@@ -75,7 +77,11 @@ class WireClient(ScriptedClient):
             frame = to_wire(Answer(id=1, reply=self.script.answer(request)))
             loop.call_soon_threadsafe(decode, frame)
 
-        self.makers.submit(make)
+        self._makers.submit(make)
+
+    async def close(self) -> None:
+        self._makers.shutdown()
+        await super().close()
 
 
 class CpuBeat(Heartbeat):
@@ -159,9 +165,8 @@ def test_time_to_list_filter_and_sort_ten_thousand_runs(loop: QEventLoop, tmp_pa
         heart, began = CpuBeat(), time.perf_counter()
         while len(compare.names()) < len(settings()) or "student.hidden" not in compare.groups[-1].values:
             gaps = await heart.measure(1)
-            print(
-                f"while values arrive: processor time of a heartbeat p99 {np.percentile(gaps, 99):.0f} ms, longest {gaps.max():.0f} ms"
-            )
+            p99, longest = np.percentile(gaps, 99), gaps.max()
+            print(f"while values arrive: CPU between two beats p99 {p99:.0f} ms, longest {longest:.0f} ms")
         print(f"their values after {time.perf_counter() - began:.1f} s; {len(compare.groups):,} groups")
         for text in FILTERS:
             measure(f"filter {text!r}", lambda text=text: compare.filter_by(text))
