@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
 from nfkd.protocol.records import RunRow
 from nfkd_gui.gc_policy import LoadingPause
-from nfkd_gui.model.compare_figures import FIGURES, Figure, find_figures, known_figures
+from nfkd_gui.model.compare_figures import Figure, find_figures, known_figures
 from nfkd_gui.model.listed_runs import ListedRun, ListedRuns
 from nfkd_gui.model.run_groups import (
     RunGroup,
@@ -36,6 +36,7 @@ _WAIT, _AGAIN = (
     1000,
     50,
 )  # milliseconds between updates while values arrive, and until one in progress is looked at again
+_PATIENCE = 5000  # milliseconds without an answer after which garbage is collected again
 _MANY = 1000  # runs whose values are read while no garbage is collected
 _STEP = 100  # groups that are made, or runs that are filtered, in a step of the work
 _CONDITION = re.compile(r"[<>=~]|\bin\s*[\[(]")
@@ -103,6 +104,9 @@ class CompareModel(QObject):
         self.preparations: list[Callable[[Sequence[RunGroup]], Steps[None]]] = []
         self._work = SlicedWork(self)
         self._loading = LoadingPause()
+        self._patience = QTimer(self, interval=_PATIENCE, singleShot=True)
+        self._patience.timeout.connect(self._loading.end)
+        self.destroyed.connect(self._loading.end)
         self._timer = QTimer(self, interval=0, singleShot=True)
         self._timer.timeout.connect(self._update_soon)
         studio.rows_changed.connect(self._on_rows)
@@ -197,7 +201,7 @@ class CompareModel(QObject):
     def figures(self) -> list[Figure]:
         """Return the figures of students that some of the shown groups have: costs, then measures."""
         if self._figures is None:
-            self._figures = known_figures(FIGURES.values(), [group.values for group in self.groups])
+            self._figures = known_figures([group.values for group in self.groups])
         return self._figures
 
     def values_of(self, run: str) -> Mapping[str, Value]:
@@ -249,6 +253,7 @@ class CompareModel(QObject):
         self._timer.start(0)
         if self._store.missing >= _MANY:
             self._loading.begin()
+            self._patience.start()
         self._store.read()
 
     def _on_row(self, run: str) -> None:
@@ -273,6 +278,8 @@ class CompareModel(QObject):
     def _take(self, runs: list[str]) -> None:
         for run in runs:
             self._drop_group(run)
+        if self._patience.isActive():
+            self._patience.start()
         self._start_timer()
 
     def _start_timer(self) -> None:
@@ -324,7 +331,7 @@ class CompareModel(QObject):
         if settings is None or figures is None or not self._has_settings_of({group.key: group for group in groups}):
             values = [group.values for group in groups]
             settings = yield from find_differing(values)
-            figures = yield from find_figures(FIGURES.values(), values)
+            figures = yield from find_figures(values)
         for prepare in self.preparations:
             yield from prepare(groups)
         return _Prepared(groups, order, settings, figures)
@@ -341,6 +348,7 @@ class CompareModel(QObject):
 
     def _end_loading(self) -> None:
         if not self._store.missing or not self._studio.ready:
+            self._patience.stop()
             self._loading.end()
 
     def _show(self, ordered: list[RunGroup]) -> None:

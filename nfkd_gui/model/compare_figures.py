@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nfkd.config.run_filter import Value
+from nfkd.text import plain
 from nfkd_gui.model.slices import Steps, run_steps
 from nfkd_gui.numbers import format_count, format_duration, format_measure, format_percent
 
@@ -61,6 +62,7 @@ class Figure:
 
 
 _GAP = "gap_closed"
+_FID, _HASH = "student_fid_", 12  # digits of a network's SHA-256
 
 
 def _three_digits(value: float) -> str:
@@ -87,7 +89,18 @@ COSTS = (
 )
 """What it costs."""
 FIGURES = {figure.key(): figure for figure in (*COSTS, *MEASURES)}
-"""All figures of students by their names among the values of a run."""
+"""All figures of students by their names among the values of a run, but FID."""
+
+
+def figure_of(name: str) -> Figure | None:
+    """Return a figure of students by its name among the values of a run; None for any other value.
+
+    FID has a figure for each Inception network: its name has the beginning of the network's SHA-256.
+    """
+    if not name.startswith(_FID):
+        return FIGURES.get(name)
+    title = f"FID {plain(name.removeprefix(_FID), _HASH)}"
+    return Figure(name.removeprefix("student_"), title, form=_three_digits)
 
 
 def number_of(values: Mapping[str, Value], name: str) -> float:
@@ -96,20 +109,31 @@ def number_of(values: Mapping[str, Value], name: str) -> float:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
-def known_figures(figures: Iterable[Figure], groups: Iterable[Mapping[str, Value]]) -> list[Figure]:
-    """Return the figures that some of the runs have, given the values of each."""
-    return run_steps(find_figures(figures, list(groups)))
+def known_figures(groups: Iterable[Mapping[str, Value]]) -> list[Figure]:
+    """Return the figures that some of the runs have, costs before measures, given the values of each."""
+    return run_steps(find_figures(list(groups)))
 
 
-def find_figures(figures: Iterable[Figure], groups: Sequence[Mapping[str, Value]]) -> Steps[list[Figure]]:
-    """Find the figures that some of the runs have, given the values of each."""
+def find_figures(groups: Sequence[Mapping[str, Value]]) -> Steps[list[Figure]]:
+    """Find the figures that some of the runs have, costs before measures, given the values of each."""
     names = set[str]()
     for start in range(0, len(groups), _STEP):
         names.update(*groups[start : start + _STEP])  # most figures are in none of the runs
         yield
     found = list[Figure]()
-    for figure in figures:
-        if figure.key() in names and any(math.isfinite(figure.of(values)) for values in groups):
+    for name in (*FIGURES, *sorted(name for name in names if name.startswith(_FID))):
+        figure = figure_of(name)
+        if figure is not None and name in names and any(math.isfinite(figure.of(values)) for values in groups):
             found.append(figure)
         yield
     return found
+
+
+def costs_of(figures: Iterable[Figure]) -> list[Figure]:
+    """Return those figures that tell what a student costs."""
+    return [figure for figure in figures if figure in COSTS]
+
+
+def measures_of(figures: Iterable[Figure]) -> list[Figure]:
+    """Return those figures that tell how good a student is."""
+    return [figure for figure in figures if figure not in COSTS]

@@ -17,6 +17,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.config.run_filter import Value
 from nfkd.text import plain
 from nfkd_gui.model.run_groups import TEACHER_FROM, RunGroup
+from nfkd_gui.model.setting_names import is_setting
 from nfkd_gui.numbers import format_count, format_duration, format_measure
 
 Kind = Literal["name", "seeds", "verdict", "test", "gap", "tags", "state", "time", "duration", "count", "measure",
@@ -114,7 +115,7 @@ def describe_column(name: str) -> RunColumn:
             name, titles[-1], " › ".join(titles), info.description or "", "setting", str(extra.get("unit") or "")
         )
     title = plain(name.replace("_", " "), _SHOWN)
-    return RunColumn(name, title, title, "", "measure" if "." not in name else "setting")
+    return RunColumn(name, title, title, "", "setting" if is_setting(name) else "measure")
 
 
 def titles_of(names: Sequence[str]) -> list[str]:

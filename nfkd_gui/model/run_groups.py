@@ -16,6 +16,7 @@ import msgspec
 from nfkd.config.run_filter import Value
 from nfkd.protocol.comparing import SeedValues
 from nfkd.protocol.records import RunRow
+from nfkd_gui.model.setting_names import is_setting
 
 TEACHER_WEIGHTS = "training.teacher_weights"
 TEACHER_FROM = "teacher_from"
@@ -115,7 +116,9 @@ def sort_groups(groups: Iterable[RunGroup], name: str, descending: bool) -> list
 def has_same_settings(old: RunGroup, new: RunGroup) -> bool:
     """Return whether a group that was made anew has the same settings, and the same figures of whatever size."""
     names = old.values.keys()
-    return names == new.values.keys() and all(old.values[name] == new.values[name] for name in names if "." in name)
+    return names == new.values.keys() and all(
+        old.values[name] == new.values[name] for name in names if is_setting(name)
+    )
 
 
 def same_data(groups: Sequence[RunGroup]) -> list[RunGroup]:

@@ -61,7 +61,7 @@ class RunQueueModel(QObject):
     state
         The queue.
     failed
-        Runs that failed since the studio was started, the newest first.
+        Runs that failed since the studio was started, the newest first; without those of sweeps in the lists.
     unfinished
         Sweeps that left the queue since then with runs that have not ended or have failed, the newest first.
     plans
@@ -94,10 +94,15 @@ class RunQueueModel(QObject):
         row = self._studio.rows.get(run)
         before = list(self.failed)
         self.failed = [other for other in self.failed if other != run and other in self._studio.rows]
-        if row is not None and row.state == "failed" and not row.elsewhere:
+        if row is not None and row.state == "failed" and not row.elsewhere and not self._is_of_sweep(run):
             self.failed = [run, *self.failed]
         if self.failed != before:
             self.changed.emit()
+
+    def _is_of_sweep(self, run: str) -> bool:
+        """Return whether a listed sweep has a run; it retries its failed runs itself."""
+        folders = [sweep.folder for sweep in (*self.state.sweeps, *self.unfinished)]
+        return any(PurePath(run).is_relative_to(folder) for folder in folders)
 
     # --- commands -------------------------------------------------------------------------------------------------
 

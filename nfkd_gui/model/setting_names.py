@@ -24,6 +24,19 @@ _STEP = 100  # runs whose names are read in a step
 
 
 @functools.cache
+def is_setting(name: str) -> bool:
+    """Return whether a value of a run is a setting in a section of its file, and not a figure or a column.
+
+    Examples
+    --------
+    >>> is_setting("student.hidden"), is_setting("student_layer_mse.step2")
+    (True, False)
+    """
+    section, _, key = name.partition(".")
+    return bool(key) and section in ExperimentConfig.model_fields
+
+
+@functools.cache
 def setting_title(path: str) -> str:
     """Return the title of a setting by its dotted path: ``Hidden`` for ``student.hidden``; else the path itself.
 
@@ -76,7 +89,7 @@ def find_differing(runs: Sequence[Mapping[str, Value]]) -> Steps[list[str]]:
             yield
     found = list[str]()
     for name in names:
-        if "." in name and not name.startswith(_ASIDE):
+        if is_setting(name) and not name.startswith(_ASIDE):
             if len({values.get(name) for values in runs}) > 1:
                 found.append(name)
             yield

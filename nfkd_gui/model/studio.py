@@ -26,7 +26,7 @@ from nfkd_gui.model.machines import Machines
 from nfkd_gui.model.preferences import Preferences, save_preferences
 from nfkd_gui.model.run_queue import RunQueueModel
 from nfkd_gui.model.run_starter import RunStarter
-from nfkd_gui.model.run_states import is_controllable
+from nfkd_gui.model.run_states import LIVE, is_controllable
 from nfkd_gui.model.time_estimate import TimeEstimateModel
 from nfkd_gui.model.timeline import Timeline
 
@@ -283,7 +283,7 @@ class Studio(QObject):
         """
         if self.view is not None and is_controllable(self.view.row):
             return self.view.row
-        live = [row for row in self.rows.values() if is_controllable(row)]
+        live = [row for row in self.rows.values() if row.state in LIVE and is_controllable(row)]  # few of many
         return min(live, key=lambda row: row.state == "queued", default=None)
 
     def pause(self) -> None:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from nfkd.config.run_filter import Value
 from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import CompareModel, RunGroup
-from nfkd_gui.model.compare_figures import COSTS, MEASURES, Figure, known_figures
+from nfkd_gui.model.compare_figures import MEASURES, Figure, costs_of, known_figures, measures_of
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.run_groups import likelihood_unit, same_data
 from nfkd_gui.model.setting_names import by_importance, differing_settings, format_setting, setting_title
@@ -35,6 +35,7 @@ class GridPanel(ComparePanel):
 
     def __init__(self, studio: Studio, model: CompareModel, chosen: ChosenRuns, parent: QWidget | None = None) -> None:
         super().__init__(studio, model, chosen, parent)
+        self._figure = MEASURES[0]
         self.across = self.choice("across", "Columns", "The setting of the columns.", _WIDEST)
         self.down = self.choice("down", "Rows", "The setting of the rows.", _WIDEST)
         self.measure = self.choice("measure", "Figure", "What the cells show.", _WIDEST)
@@ -87,13 +88,14 @@ class GridPanel(ComparePanel):
         settings = self._settings(groups)
         across = fill_settings(self.across, settings, 0)
         down = fill_settings(self.down, ["", *(name for name in settings if name != across)], 1)
-        figures = known_figures((*MEASURES, *COSTS), [group.values for group in groups]) or [MEASURES[0]]
-        figure = fill_figures(self.measure, figures)
+        known = known_figures(group.values for group in groups)
+        figure = fill_figures(self.measure, [*measures_of(known), *costs_of(known)] or [MEASURES[0]])
         fractions = {run: progress.fraction for run, progress in self.studio.progress.items()}
         return value_grid(groups, across, down, figure, fractions, self._plan()), figure
 
     def draw(self) -> None:
         grid, figure = self.grid()
+        self._figure = figure
         across, down = str(self.across.currentData()), str(self.down.currentData())
         chosen = self.colours()
         self.view.show_grid(
@@ -127,9 +129,8 @@ class GridPanel(ComparePanel):
         return ["; ".join(part for part in parts if part) for parts in texts]
 
     def _tip(self, cell: GridCell) -> str:
-        figure = next(each for each in (*MEASURES, *COSTS) if each.name == self.measure.currentData())
         groups = [group for key in cell.keys if (group := self.model.group_of(key)) is not None]
-        lines = [_describe(group, figure) for group in groups[:_LISTED]]
+        lines = [_describe(group, self._figure) for group in groups[:_LISTED]]
         more = [f"and {len(groups) - _LISTED} more"] if len(groups) > _LISTED else []
         return "\n".join([*lines, *more]) or "No run yet."
 

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 from nfkd.config.run_filter import Value
 from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import CompareModel, RunGroup
-from nfkd_gui.model.compare_figures import FIGURES
+from nfkd_gui.model.compare_figures import figure_of
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.setting_names import by_importance, format_setting, setting_title
 from nfkd_gui.model.studio import Studio
@@ -147,7 +147,7 @@ class ParallelPanel(ComparePanel):
 
     def _source(self, name: str) -> AxisSource:
         values = [group.values.get(name) for group in self.model.groups]
-        figure = FIGURES.get(name)
+        figure = figure_of(name)
         if figure is None:
             return AxisSource(name, _title(name), values, format_setting)
 
@@ -182,5 +182,5 @@ class ParallelPanel(ComparePanel):
 
 
 def _title(name: str) -> str:
-    figure = FIGURES.get(name)
+    figure = figure_of(name)
     return setting_title(name) if figure is None else figure.title

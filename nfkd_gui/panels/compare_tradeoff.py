@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from nfkd_gui.model.chosen_runs import ChosenRuns
 from nfkd_gui.model.compare import CompareModel, RunGroup
-from nfkd_gui.model.compare_figures import COSTS, MEASURES, Figure, Flow
+from nfkd_gui.model.compare_figures import Figure, Flow, costs_of, measures_of
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.run_groups import likelihood_unit, same_data
 from nfkd_gui.model.studio import Studio
@@ -65,7 +65,7 @@ class TradeOffPanel(ComparePanel):
 
     def _known(self) -> tuple[list[Figure], list[Figure]]:
         known = self.model.figures()
-        return [each for each in MEASURES if each in known], [each for each in COSTS if each in known]
+        return measures_of(known), costs_of(known)
 
     def missing(self) -> str:
         measures, costs = self._known()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QPoint, Qt, QUrl, Signal
+from PySide6.QtCore import QPoint, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QAction, QDesktopServices, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
@@ -83,6 +83,8 @@ class RunsPanel(QWidget, Exportable):
         self.note = StatusNote("runs.note", self)
         self._on_link: Callable[[], object] = self.actions_.undo
         self._current, self._fitted = "", -1
+        self._acting = QTimer(self, interval=0, singleShot=True)
+        self._acting.timeout.connect(self._follow_table)
         self._actions = self._make_actions()
         self._menu = self._make_menu()
         self.toolbar = RunsToolbar(self.compare, self._actions, _BUTTONS, self._menu, self)
@@ -333,6 +335,11 @@ class RunsPanel(QWidget, Exportable):
             self.table.fit_later()
         else:
             self.table.grow_later()
+        self._count()
+        self._acting.start()
+
+    def _follow_table(self) -> None:
+        """Select the run that the inspector shows, and offer actions, once the table is painted."""
         self._select_current()
         self._refresh_actions()
 

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from nfkd_gui.model.run_columns import describe_column
+from nfkd_gui.model.setting_names import is_setting
 from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.labels import tip
 
@@ -101,7 +102,7 @@ class ColumnsDialog(QDialog):
 
     def _fill(self, names: Collection[str]) -> None:
         """List the columns that are shown in their order, then the others by title."""
-        rest = sorted({*names} - {*self._shown}, key=lambda name: ("." in name, describe_column(name).long_title))
+        rest = sorted({*names} - {*self._shown}, key=lambda name: (is_setting(name), describe_column(name).long_title))
         for name in (*self._shown, *rest):
             if name == "name":
                 continue

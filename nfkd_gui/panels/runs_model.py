@@ -87,7 +87,7 @@ class RunsModel(QAbstractItemModel):
         self._titles = titles_of(self.columns)
         self.groups: list[RunGroup] = compare.groups
         self._formats: dict[str, ColumnFormat] = {}
-        self._prepared: tuple[Sequence[RunGroup], dict[str, ColumnFormat]] = ((), {})
+        self._prepared: tuple[Sequence[RunGroup], dict[str, ColumnFormat], dict[str, int]] = ((), {}, {})
         self._units: set[str] | None = None
         self._rows: dict[str, int] | None = None
         compare.preparations.append(self._prepare)
@@ -224,33 +224,32 @@ class RunsModel(QAbstractItemModel):
         )
         if not same:
             self.beginResetModel()
-        self._formats = self._formats_of(groups)
+        known, formats, rows = self._prepared
+        self._formats = formats if known is groups else self._formats_of(groups)
         self._units = None
-        self.groups, self._rows = groups, None
+        self.groups, self._rows = groups, rows if known is groups else None
+        self._prepared = (), {}, {}
         if same:
             self.redraw()
         else:
             self.endResetModel()
 
     def _prepare(self, groups: Sequence[RunGroup]) -> Steps[None]:
-        """Find the formats and the seeds of groups before they are shown."""
-        formats = self._formats_of(groups)
+        """Find the formats, seeds and rows of groups before they are shown."""
+        formats, rows = self._formats_of(groups), dict[str, int]()
         for number, group in enumerate(groups):
             _ = group.children
+            rows.update(dict.fromkeys(group.runs, number))
             if number % _MANY == 0:
                 yield
         for name in self._formats:
             if name not in formats:
                 formats[name] = format_of(name, groups)
                 yield
-        self._prepared = groups, formats
+        self._prepared = groups, formats, rows
 
     def _formats_of(self, groups: Sequence[RunGroup]) -> dict[str, ColumnFormat]:
         """Return the formats that are known for groups: those that a few changes among many leave as they are."""
-        known, prepared = self._prepared
-        self._prepared = (), {}
-        if known is groups:
-            return prepared
         before = set(map(id, self.groups))
         new = [group for group in groups if id(group) not in before]
         gone = len(before) - (len(groups) - len(new))

@@ -106,7 +106,9 @@ def make_axis(source: AxisSource) -> ParallelAxis:
 
 
 def _category_axis(source: AxisSource) -> ParallelAxis:
-    texts = [source.form(value) for value in source.values]
+    kinds = [(type(value), value) for value in source.values]  # True equals 1
+    written = {kind: source.form(kind[1]) for kind in set(kinds)}  # once each: many lines have few categories
+    texts = [written[kind] for kind in kinds]
     places = {text: rank for rank, text in enumerate(sorted(set(texts), key=_order))}
     step = 1 / max(len(places) - 1, 1)
     where = {text: _inside(rank * step if len(places) > 1 else 0.5) for text, rank in places.items()}

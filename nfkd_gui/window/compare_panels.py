@@ -22,9 +22,9 @@ from nfkd_gui.widgets.panel_dock import PanelDock
 from nfkd_gui.widgets.workspace import Workspace
 
 COLUMNS: tuple[tuple[int, tuple[type[ComparePanel], ...]], ...] = (
-    (606, (ParallelPanel, GridPanel, RunCurvesPanel)),
-    (474, (TradeOffPanel, RunMatchingPanel)),
-    (488, (DifferencesPanel, RunSamplesPanel)),
+    (556, (ParallelPanel, GridPanel, RunCurvesPanel)),
+    (502, (TradeOffPanel, RunMatchingPanel)),
+    (510, (DifferencesPanel, RunSamplesPanel)),
 )
 """Width of each column, and its panels: the first is in front at first."""
 _HEIGHT, _LOWEST = 436, 180

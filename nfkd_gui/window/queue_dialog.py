@@ -51,14 +51,15 @@ def summary(queue: RunQueueModel) -> str:
         parts.append("paused")
     elif end := clock(queue.seconds_left() if queue.state.runs else _sweeps_seconds(queue)):
         parts.append(f"ends about {end}")
-    parts += [
-        f"sweep {_name_of(sweep)} stopped at {sweep.ended} of {sweep.runs}"
-        for sweep in queue.unfinished[:1]
-        if sweep.ended < sweep.runs
-    ]
+    parts += [f"sweep {_name_of(sweep)} {_left_undone(sweep)}" for sweep in queue.unfinished[:1]]
     if queue.failed:
         parts.append(f"{len(queue.failed)} failed")
     return " · ".join(parts)
+
+
+def _left_undone(sweep: SweepProgress) -> str:
+    stopped = sweep.ended < sweep.runs
+    return f"stopped at {sweep.ended} of {sweep.runs}" if stopped else f"has {sweep.failed} failed"
 
 
 def _name_of(sweep: SweepProgress) -> str:
@@ -202,7 +203,9 @@ class QueueDialog(QDialog):
         self.remove.setEnabled(row >= 0)
         active = self._queue.is_active(_key_of(self.sweeps))
         self.stop.setEnabled(active)
+        ended = {sweep.folder for sweep in self._queue.unfinished if sweep.ended >= sweep.runs}
         self.go_on.setEnabled(self.sweeps.currentRow() >= 0 and not active)
+        self.go_on.setText("Retry failed runs" if _key_of(self.sweeps) in ended else "Continue")
         self.retry.setEnabled(self.failed.currentRow() >= 0)
 
     # --- commands -------------------------------------------------------------------------------------------------

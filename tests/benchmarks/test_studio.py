@@ -59,6 +59,8 @@ def test_time_until_the_window_is_shown(tmp_path: Path) -> None:
 class Heartbeat:
     """A precise timer of 16 ms, and the times between its timeouts."""
 
+    clock = staticmethod(time.perf_counter)
+
     def __init__(self) -> None:
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
@@ -68,13 +70,13 @@ class Heartbeat:
         self._gaps: list[float] = []
 
     def _beat(self) -> None:
-        now = time.perf_counter()
+        now = self.clock()
         self._gaps.append(now - self._last)
         self._last = now
 
     async def measure(self, seconds: float) -> np.ndarray:
         """Return the gaps between timeouts over some seconds, in milliseconds."""
-        self._gaps, self._last = [], time.perf_counter()
+        self._gaps, self._last = [], self.clock()
         self._timer.start()
         await asyncio.sleep(seconds)
         self._timer.stop()

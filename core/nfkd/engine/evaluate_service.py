@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from nfkd.config import ConfigError
+from nfkd.config import ConfigError, ConfigProblem
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
 from nfkd.evaluation.evaluate_run import evaluate_run
@@ -72,8 +72,10 @@ class EvaluateService:
                     continue
                 try:
                     notes |= dict.fromkeys(await self._evaluate_one(run, request, stopped, progress))
-                except (RunError, ConfigError) as error:
+                except RunError as error:
                     failed[run] = str(error)
+                except ConfigError as error:
+                    failed[run] = "; ".join(map(_without_option, error.problems))
                 progress.finish()
                 await asyncio.sleep(0)  # the progress goes out before the reply
         finally:
@@ -128,3 +130,8 @@ class _Progress:
         """Note that a run has ended."""
         self._done += 1
         self.note(0.0, "")
+
+
+def _without_option(problem: ConfigProblem) -> str:
+    """Return a problem; the window has no options of the command line."""
+    return problem.message if problem.path.startswith("--") else str(problem)

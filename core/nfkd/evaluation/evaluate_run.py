@@ -14,7 +14,7 @@ from nfkd.data import Dataset
 from nfkd.evaluation.evaluate_flow import FlowEvaluator
 from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Measured, evaluated_flows
 from nfkd.evaluation.evaluated_metrics import GROUPS, choose_metrics, metric_of
-from nfkd.evaluation.evaluation_data import open_material
+from nfkd.evaluation.evaluation_data import open_material, require_memory
 from nfkd.evaluation.features import local_features
 from nfkd.evaluation.fid import Fid
 from nfkd.evaluation.inception import OPTION, Inception, load_inception, no_fid
@@ -104,6 +104,7 @@ def evaluate_run(
     network, first = _network(material.dataset, chosen, inception, device, required="fid" in named)
     if network is None and "fid" in chosen:
         chosen.remove("fid")
+    require_memory(material, chosen)
     fid = None if network is None else Fid(network, material)
     evaluator = FlowEvaluator(material, local_features(material.dataset) if "fd" in chosen else None, fid)
     flows = list(evaluated_flows(record, device))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +14,16 @@ from nfkd.config.datasets import DATA_KINDS, dataset_names, parse_data, parse_da
 from nfkd.config.toml import read_text, toml_document
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.evaluation.evaluated_flows import Material
+from nfkd.evaluation.inception import FEATURES
 from nfkd.evaluation.other_data import require_same_shape, rescaled
 from nfkd.evaluation.quality import C2ST_MAX
-from nfkd.evaluation.sample_metrics import FEWEST
+from nfkd.evaluation.sample_metrics import FEWEST, PAIRED
 from nfkd.files import is_regular
 from nfkd.runs.evaluation_file import OWN_TEST
 
 VALIDATION = "validation"
 """Name of the run's validation split in ``--data``."""
-_COPIES = 3  # of the distances of all pairs in memory
+_COPIES, _FID_COPIES = 3, 5  # of what is computed for all pairs, and of FID's features, in memory at the same time
 
 
 def open_material(
@@ -45,7 +46,7 @@ def open_material(
     Raises
     ------
     ConfigError
-        When the data is unknown or cannot be loaded, or the number of samples cannot be used.
+        When the data is unknown or cannot be loaded, or there are too few samples.
     RunError
         When the examples of other data have another shape.
     """
@@ -55,7 +56,9 @@ def open_material(
     if label in {OWN_TEST, VALIDATION}:
         students = dataset.with_training_examples(config.training.student_examples)
     samples = samples or min(len(dataset.test), C2ST_MAX)
-    _check_count(samples, min(samples, len(dataset.test)))
+    if samples < FEWEST:
+        message = f"{samples} samples are too few: give at least {FEWEST}, or 0 for as many as test examples"
+        raise ConfigError([ConfigProblem("--samples", message)])
     return label, Material(dataset, students, samples, device, check)
 
 
@@ -92,12 +95,27 @@ def _load(config: DataConfig) -> Dataset:
         raise ConfigError(error.problems) from error
 
 
-def _check_count(samples: int, examples: int) -> None:
-    if samples < FEWEST:
-        message = f"{samples} samples are too few: give at least {FEWEST}, or 0 for as many as test examples"
-        raise ConfigError([ConfigProblem("--samples", message)])
-    needed, free = 8 * _COPIES * (samples + examples) ** 2, psutil.virtual_memory().available
+def require_memory(material: Material, metrics: Collection[str]) -> None:
+    """Refuse so many samples that a comparison which metrics need does not fit into the free memory.
+
+    Raises
+    ------
+    ConfigError
+        When there are too many.
+    """
+    samples, free = material.samples, psutil.virtual_memory().available
+    needed = _compared_bytes(metrics, samples, len(material.test))
     if needed > free:
         sizes = f"{needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are free"
         message = f"comparing {samples:,} samples takes {sizes}"
         raise ConfigError([ConfigProblem("--samples", f"{message}: give fewer")])
+
+
+def _compared_bytes(metrics: Collection[str], samples: int, examples: int) -> int:
+    """Return about how much memory the largest comparison of samples and examples takes."""
+    paired = _COPIES * (samples + examples) ** 2 if not set(PAIRED).isdisjoint(metrics) else 0
+    fid = 0
+    if "fid" in metrics:
+        products = samples * examples if min(samples, examples) <= FEATURES else FEATURES**2
+        fid = _FID_COPIES * FEATURES * (samples + examples) + _COPIES * products
+    return 8 * max(paired, fid)

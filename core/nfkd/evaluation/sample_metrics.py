@@ -25,7 +25,8 @@ FEWEST = 8
 """Examples and samples, at least."""
 FEWEST_C2ST = 40
 """For C2ST: each leaf of its trees has at least 20 of two thirds of them."""
-_PAIRED = ("mmd", "precision", "recall")
+PAIRED = ("mmd", "precision", "recall")
+"""Metrics of the distances of all pairs."""
 _RANGES = {"mmd": (-math.inf, math.inf), "sw": (0.0, math.inf), "fd": (0.0, math.inf)}
 _NOISE = 20_261_101
 
@@ -117,9 +118,9 @@ def _tasks(real: Compared, generated: Compared, names: Collection[str]) -> Itera
         directions = random_directions(first.shape[1], np.random.default_rng(0))  # the same for every flow
         rows = directions @ first.T, directions @ second.T
         yield _Task(("sw",), lambda i, j: [projected_wasserstein(rows[0][:, i], rows[1][:, j])], sizes)
-    if not set(_PAIRED).isdisjoint(names):
+    if not set(PAIRED).isdisjoint(names):
         pairs = PairDistances.of(first, second)
-        yield _Task(_PAIRED, lambda i, j: _paired(pairs.take(i, j)), sizes)
+        yield _Task(PAIRED, lambda i, j: _paired(pairs.take(i, j)), sizes)
     if "fd" in names and real.features is not None and generated.features is not None:
         features = real.features, generated.features
         yield _Task(("fd",), lambda i, j: [_frechet(features[0][i], features[1][j])], sizes)

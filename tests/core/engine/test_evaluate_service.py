@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,21 @@ def test_metrics_become_values_of_a_run_and_a_missing_run_is_named(trained: Path
         values = await watched.engine.answer(ReadRunValues(runs=[str(trained)]))
         assert isinstance(values, RunValues)
         assert values.values[str(trained)]["student_chi2"] == pytest.approx(chi2)
+
+    run_engine(scenario)
+
+
+def test_a_file_without_a_network_is_refused_without_options_of_the_command_line(tmp_path: Path) -> None:
+    with zipfile.ZipFile(Path(__file__).parents[2] / "data" / "digits.zip") as archive:
+        archive.extractall(tmp_path)
+    run, file = str(tmp_path / "digits"), tmp_path / "weights.pt"
+    file.write_text("weights")
+
+    async def scenario(watched: Watched) -> None:
+        request = EvaluateRuns(runs=[run], groups=["fid"], ticket="three", inception=str(file))
+        reply = await watched.engine.answer(request)
+        assert isinstance(reply, RunsEvaluated)
+        assert reply.failed[run].startswith("weights.pt cannot be used for FID: it is not a TorchScript file")
 
     run_engine(scenario)
 

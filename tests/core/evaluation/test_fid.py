@@ -9,6 +9,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-import nfkd
 from nfkd.cli import main
 from nfkd.config import ConfigError
 from nfkd.data import load_dataset
@@ -32,10 +32,10 @@ from nfkd.evaluation.sample_metrics import draw_samples
 from nfkd.runs.errors import RunError
 from nfkd.runs.evaluation_file import evaluation_columns, read_evaluations
 from nfkd.runs.reader import open_run
-from tests.core.tiny import digits, moons
 
 Shell = pytest.CaptureFixture[str]
-CPU, SHAPE = torch.device("cpu"), (1, 8, 8)
+CPU, SHAPE, SAMPLES = torch.device("cpu"), (1, 8, 8), 60
+DATA = Path(__file__).parents[2] / "data"
 
 
 class Linear(nn.Module):
@@ -70,14 +70,16 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save(Linear(), tmp_path_factory.mktemp("network") / "inception-2015-12-05.pt")
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return nfkd.run(digits(), tmp_path_factory.mktemp("trained") / "digits").path
+def unpack(name: str, folder: Path) -> Path:
+    """Return a finished run of the files of the tests."""
+    with zipfile.ZipFile(DATA / f"{name}.zip") as archive:
+        archive.extractall(folder)
+    return folder / name
 
 
 @pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "digits"))
+def run(tmp_path: Path) -> Path:
+    return unpack("digits", tmp_path)
 
 
 def torch_fidelity_fid(first: np.ndarray, second: np.ndarray) -> float:
@@ -133,11 +135,11 @@ def test_levels_become_the_bytes_that_are_shown(levels: int) -> None:
 
 
 def test_fid_of_a_run_is_that_of_its_samples(run: Path, network: str) -> None:
-    found = evaluate_run(run, ["fid"], inception=network)
+    found = evaluate_run(run, ["fid"], inception=network, samples=SAMPLES)
     sha256 = hashlib.sha256(Path(network).read_bytes()).hexdigest()
     name = f"fid_{sha256[:12]}"
     assert {value.metric for value in found.evaluation.values} == {name}
-    [value] = [value for value in found.evaluation.values if value.stage == "student"]
+    value = next(value for value in found.evaluation.values if value.stage == "student")
     record = open_run(run)
     dataset = load_dataset(record.config.data)
     weight = Linear().weight.detach().double().reshape(2048, 3, 64).sum(dim=1).numpy()  # grey in three channels
@@ -145,11 +147,14 @@ def test_fid_of_a_run_is_that_of_its_samples(run: Path, network: str) -> None:
     def pixels(levels: np.ndarray) -> np.ndarray:
         return np.rint(levels.astype(float) * 255 / (dataset.levels - 1)).reshape(len(levels), -1)  # type: ignore[operator]
 
-    count = len(dataset.test)
-    [flow] = [each for each in evaluated_flows(record, CPU) if each.stage == "student"]
-    samples = draw_samples(flow.flow, Material(dataset, dataset, count, CPU), 1).numpy()
+    count = SAMPLES
+    flow = next(each for each in evaluated_flows(record, CPU) if each.stage == "student")
+    samples = draw_samples(flow.flow, Material(dataset, dataset, count, CPU), value.seed).numpy()
     shown = np.clip(np.floor(samples * dataset.levels), 0, dataset.levels - 1)  # type: ignore[operator]
-    real, train = pixels(np.asarray(dataset.test.values)), pixels(np.asarray(dataset.train.some(count).values))
+    real, train = (
+        pixels(np.asarray(dataset.test.some(count).values)),
+        pixels(np.asarray(dataset.train.some(count).values)),
+    )
     assert value.value == pytest.approx(linear_fid(real, pixels(shown), weight), rel=1e-5)
     assert value.reference == pytest.approx(linear_fid(real, train, weight), rel=1e-5)
     assert value.low < value.value < value.high
@@ -168,12 +173,12 @@ def test_fids_of_two_networks_are_two_metrics(run: Path, network: str, tmp_path:
     other = save(Linear(seed=1), tmp_path / "other.pt")
     for directory, files in ((run, (network, network)), (other_run, (other,))):
         for file in files:
-            evaluate_run(directory, ["fid"], inception=file)
+            evaluate_run(directory, ["fid"], inception=file, samples=SAMPLES)
     hashes = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in (network, other)]
     rows = [row for row in compare_runs([ComparedRun.read(run), ComparedRun.read(other_run)]).metrics if row.evaluated]
     assert [row.metric.name for row in rows] == [f"FID ({sha256[:12]}), evaluated" for sha256 in hashes]
-    assert [[mean.seeds for mean in row.means] for row in rows] == [[1, 0], [0, 1]]
-    evaluate_run(run, ["fid"], inception=other)
+    assert [[mean.seeds for mean in row.means] for row in rows] == [[3, 0], [0, 3]]
+    evaluate_run(run, ["fid"], inception=other, samples=SAMPLES)
     [stored] = read_evaluations(run)
     assert len({value.metric for value in stored.values}) == 2
     assert list(stored.networks.values()) == ["inception-2015-12-05.pt", "other.pt"]
@@ -182,6 +187,22 @@ def test_fids_of_two_networks_are_two_metrics(run: Path, network: str, tmp_path:
     for sha256 in hashes:
         assert f"FID ({sha256[:12]})" in printed
         assert sha256 in printed.replace(" ", "")
+
+
+def test_the_memory_limit_is_that_of_the_chosen_metrics(
+    run: Path, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limit(mebibytes: int) -> None:
+        monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=mebibytes * 2**20))
+
+    limit(100)
+    samples = 4000  # of 270 examples: 417 MiB for the distances of all pairs
+    with pytest.raises(ConfigError, match=r"comparing 4,000 samples takes 0\.4 GiB of memory, and 0\.1 GiB are free"):
+        evaluate_run(run, ["recall"], samples=samples)
+    assert {value.metric for value in evaluate_run(run, ["parameters"], samples=samples).evaluation.values}
+    limit(1)
+    with pytest.raises(ConfigError, match=f"comparing {SAMPLES} samples takes"):
+        evaluate_run(run, ["fid"], inception=network, samples=SAMPLES)
 
 
 def test_without_a_file_fid_is_refused_or_left_out(run: Path, capsys: Shell) -> None:
@@ -202,8 +223,8 @@ def test_a_choice_of_all_metrics_leaves_fid_out_with_one_note(run: Path, monkeyp
 
 
 def test_vectors_have_no_fid(tmp_path: Path, network: str) -> None:
-    path = nfkd.run(moons(), tmp_path / "moons").path
-    with pytest.raises(RunError, match="FID is for images, and two moons has none"):
+    path = unpack("pinwheel", tmp_path)
+    with pytest.raises(RunError, match="FID is for images, and pinwheel has none"):
         evaluate_run(path, ["fid"], inception=network)
 
 

@@ -15,7 +15,7 @@ from nfkd_gui.panels.compare_tradeoff import TradeOffPanel
 from nfkd_gui.theme import tokens
 from nfkd_gui.widgets.combo import FittingComboBox
 from tests.gui.compare.compare_driver import count_of, drag, key
-from tests.gui.compare_script import BASELINES, RECIPES
+from tests.gui.compare_script import BASELINES, RECIPES, CompareScript
 
 
 @pytest.fixture
@@ -54,6 +54,18 @@ def test_the_front_follows_what_is_better(panel: TradeOffPanel) -> None:
     pick(panel, panel.measure, "gap_closed")
     assert front(panel)[0] == key("K = 4, blocks + pool")
     assert panel.plot.canvas.getAxis("left").labelText == "Gap closed (%)"
+
+
+def test_fid_is_a_measure_of_the_runs_that_have_it(script: CompareScript, request: pytest.FixtureRequest) -> None:
+    fids = {key("pool"): 21.5, key("pool, h 32"): 30.25}
+    for run, fid in fids.items():
+        script.known[run]["student_fid_0123456789ab"] = fid
+    panel = request.getfixturevalue("show")(TradeOffPanel, (474, 400))
+    pick(panel, panel.measure, "fid_0123456789ab")
+    assert panel.measure.currentText() == "FID 0123456789ab"
+    points = panel.points(panel.model.groups, *panel.chosen_figures())
+    assert {point.key: point.y for point in points if np.isfinite(point.y)} == fids
+    assert front(panel) == [key("pool, h 32"), key("pool")]
 
 
 def test_a_rectangle_chooses_and_a_click_adds(panel: TradeOffPanel, model: CompareModel) -> None:

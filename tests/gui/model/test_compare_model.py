@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import shiboken6
+from pytestqt.qtbot import QtBot
 
 from nfkd.protocol.comparing import ReadRunValues, SeedValues
 from nfkd.protocol.events import ErrorInfo, RunChanged, RunRemoved
@@ -283,3 +286,44 @@ def test_what_the_user_chooses_while_runs_arrive_holds(studio: Studio, script: A
     assert model.settings() == ["student.hidden"]
     model.filter_by("student.hidden == 3")
     assert {group.values["student.hidden"] for group in model.groups} == {3.0}
+
+
+@pytest.mark.parametrize("end", ["values", "silence", "refusal", "loss", "no runs", "closed"])
+def test_garbage_is_collected_again_however_the_loading_of_many_runs_ends(
+    end: str, studio: Studio, script: Any, do: Do, until: Do, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfkd_gui.model.compare._PATIENCE", 20)
+    for number in range(1100):
+        add(script, f"/runs/{number}", {"student.hidden": float(number)})
+    model = CompareModel(studio)
+    error = ErrorInfo(title="The folder does not answer", cause="The drive is gone.")
+
+    async def scenario() -> None:
+        studio.start()
+        clients: Any = studio.clients  # type: ignore[attr-defined]
+        while not clients:
+            await until(studio.engine_changed)
+        [client] = clients
+        client.slow = (ReadRunValues,)
+        await until(studio.rows_changed)
+        assert not gc.isenabled()
+        match end:
+            case "values":
+                client.slow = ()
+                client.release()
+            case "refusal":
+                for _, refuse in client.waiting:
+                    refuse(error)
+            case "loss":
+                client.lose(error)
+            case "no runs":
+                script.views.clear()
+                studio.list_runs()
+            case "closed":
+                shiboken6.delete(model)
+                assert gc.isenabled()
+
+    do(scenario())
+    qtbot.waitUntil(gc.isenabled)
+    if end == "values":
+        assert len(model.groups) == 1100

@@ -11,10 +11,12 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QListWidget, QPushButton
 
+from nfkd.protocol.events import RunChanged
 from nfkd.protocol.queue import ContinueSweep, OrderQueue, PauseQueue, QueueChanged, QueueState, SweepProgress
 from nfkd.protocol.requests import ResumeFromDisk, Stop
 from nfkd_gui.window.main_window import MainWindow
 from nfkd_gui.window.queue_dialog import QueueDialog
+from tests.gui.scripted_engine import row_of
 from tests.gui.window.steps import DIGITS, Do, child, click, settled
 
 WAITING = {"/runs/a": 60.0, "/runs/b": 120.0, "/runs/c": 30.0}
@@ -134,6 +136,30 @@ def test_a_sweep_is_listed_and_stopped(window: MainWindow, script: Any, do: Do) 
         assert dialog.sweeps.item(0).text().endswith("not in the queue")
         assert window.sweeps.button.text() == "Queue: sweep widths stopped at 3 of 12"
         assert not child(dialog, QPushButton, "queue.stop").isEnabled()
+        click(dialog, QPushButton, "queue.continue")
+        await settled(window.studio)
+        [request] = [request for request in script.asked if isinstance(request, ContinueSweep)]
+        assert (request.folder, request.retry) == ("/runs/widths", True)
+
+    do(scenario())
+
+
+def test_the_failed_runs_of_a_sweep_that_has_ended_are_retried(window: MainWindow, script: Any, do: Do) -> None:
+    async def scenario() -> None:
+        for ended, failed in ((11, 0), (12, 1)):
+            sweep = SweepProgress(folder="/runs/widths", runs=12, ended=ended, failed=failed)
+            script.emit(QueueChanged(queue=QueueState(sweeps=[sweep])))
+        script.emit(QueueChanged(queue=QueueState()))
+        await settled(window.studio)
+        run = "/runs/widths/one"
+        script.emit(RunChanged(run=run, row=row_of(run, "failed")))
+        await settled(window.studio)
+        assert window.sweeps.button.text() == "Queue: sweep widths has 1 failed"
+        window.sweeps.button.click()
+        dialog = window.findChild(QueueDialog)
+        assert isinstance(dialog, QueueDialog)
+        dialog.sweeps.setCurrentRow(0)
+        assert child(dialog, QPushButton, "queue.continue").text() == "Retry failed runs"
         click(dialog, QPushButton, "queue.continue")
         await settled(window.studio)
         [request] = [request for request in script.asked if isinstance(request, ContinueSweep)]
