@@ -18,11 +18,11 @@ from nfkd.protocol import requests
 from nfkd.protocol.comparing import ReadRunValues, RunValues
 from nfkd.remote.client import EngineConnection
 from nfkd.remote.copying import RunCopy, copying
-from nfkd.remote.errors import RemoteError, RequestRefusedError, describe_info
+from nfkd.remote.errors import RemoteError, RequestRefusedError, describe_info, require_reply
 from nfkd.remote.hosts import EngineHost, find_engine
 from nfkd.remote_run import Engine, follow_run
 from nfkd.terminal import INTERRUPTED, say, terminal
-from nfkd.text import plain
+from nfkd.text import NAME_LENGTH, name_problem, plain
 
 if TYPE_CHECKING:
     from nfkd.protocol.records import RunRow
@@ -109,10 +109,7 @@ def _connected(host: EngineHost) -> Iterator[Engine]:
 
 
 def _ask(engine: Engine, request: requests.Request, kind: type[_Reply]) -> _Reply:
-    reply = engine.persist(lambda connection: connection.request(request))
-    if not isinstance(reply, kind):
-        raise TypeError(reply)
-    return reply
+    return require_reply(kind, engine.persist(lambda connection: connection.request(request)))
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -122,7 +119,10 @@ def _run(options: argparse.Namespace, host: EngineHost) -> int:
     _refuse_local(options)
     config = ExperimentConfig.load(options.experiment, options.set)
     with _connected(host) as engine:
-        run = _start(engine, requests.Run(config=config.to_toml(), folder=host.runs_folder))
+        if options.resume:
+            run = _start(engine, _resumption(engine, options.out, config))
+        else:
+            run = _start(engine, requests.Run(config=config.to_toml(), folder=host.runs_folder))
         engine.note(f"The run is {plain(run)} on {plain(host.name)}. It continues there if the connection is cut.")
         snapshot = follow_run(engine, run)
     if snapshot.error is not None and snapshot.row.state == "failed":
@@ -131,37 +131,55 @@ def _run(options: argparse.Namespace, host: EngineHost) -> int:
     from nfkd.console import print_summary
 
     print_summary(snapshot)
-    name, run_name = shlex.quote(options.engine), shlex.quote(snapshot.row.name)
-    say(f"The run is in {plain(run)} on {plain(host.name)}. To copy it: nfkd --engine {name} copy {run_name}")
-    return DONE if snapshot.row.state == "finished" else INTERRUPTED
+    again = _command_again(options)
+    say(f"The run is in {plain(run)} on {plain(host.name)}. To copy it: {again} copy {shlex.quote(run)}")
+    if snapshot.row.state == "finished":
+        return DONE
+    changes = "".join(f" --set {shlex.quote(change)}" for change in options.set)
+    experiment = shlex.quote(options.experiment)
+    say(f"To continue: {again} run {experiment}{changes} --out {shlex.quote(run)} --resume", stderr=True)
+    return INTERRUPTED
+
+
+def _command_again(options: argparse.Namespace) -> str:
+    """Return the begin of a command for the same engine."""
+    python = f" --python {shlex.quote(options.python)}" if options.python is not None else ""
+    return f"nfkd --engine {shlex.quote(options.engine)}{python}"
+
+
+def _resumption(engine: Engine, out: str, config: ExperimentConfig) -> requests.ResumeFromDisk:
+    """Return the request that resumes a run there, which must have this experiment."""
+    row = _find_run(engine, out)
+    own = ExperimentConfig.from_toml(_ask(engine, requests.ReadFigures(run=row.run), requests.Snapshot).config)
+    if path := own.first_difference(config):
+        message = "the run has another experiment, which differs here: give the experiment.toml of a copy of the run"
+        raise ConfigError([ConfigProblem(path, message)], row.run)
+    return requests.ResumeFromDisk(run=row.run)
 
 
 def _refuse_local(options: argparse.Namespace) -> None:
-    reasons = {
-        "out": "the engine there names the run's directory; give its folder with --folder before the command",
-        "resume": "runs there are resumed in the studio, or on that machine with nfkd run",
-        "fetch": "the data is read there: enter nfkd data fetch on that machine",
-    }
-    problems = [
-        ConfigProblem(f"--{name}", f"cannot be used with --engine: {reason}")
-        for name, reason in reasons.items()
-        if getattr(options, name)
-    ]
+    problems: list[ConfigProblem] = []
+    if options.resume and not options.out:
+        problems.append(ConfigProblem("--resume", "needs --out with the name of the run there, or its directory"))
+    if options.out and not options.resume:
+        reason = "the engine there names the run's directory; give its folder with --folder before the command"
+        problems.append(ConfigProblem("--out", f"cannot be used with --engine: {reason}"))
+    if options.fetch:
+        reason = "the data is read there: enter nfkd data fetch on that machine"
+        problems.append(ConfigProblem("--fetch", f"cannot be used with --engine: {reason}"))
     if problems:
         raise ConfigError(problems)
 
 
-def _start(engine: Engine, request: requests.Run) -> str:
-    """Start a run. After a cut it is not sent again: it may have started."""
+def _start(engine: Engine, request: requests.Run | requests.ResumeFromDisk) -> str:
+    """Start or resume a run. After a cut it is not sent again: it may have started."""
     connection = engine.persist(lambda connection: connection)
     try:
         reply = connection.request(request)
     except RemoteError as error:
         action = "Whether the run has started is not known: look with nfkd --engine HOST list."
         raise RemoteError(msgspec.structs.replace(error.error, action=action)) from error
-    if not isinstance(reply, requests.RunAccepted):
-        raise TypeError(reply)
-    return reply.run
+    return require_reply(requests.RunAccepted, reply).run
 
 
 def _list(options: argparse.Namespace, host: EngineHost) -> int:
@@ -201,7 +219,7 @@ def _show(options: argparse.Namespace, host: EngineHost) -> int:
 def _copy(options: argparse.Namespace, host: EngineHost) -> int:
     with _connected(host) as engine:
         row = _find_run(engine, options.run)
-        target = (Path(options.out) if options.out else _RUNS / row.name).absolute()
+        target = (Path(options.out) if options.out else _RUNS / _local_name(row)).absolute()
         active = _copy_run(engine, row.run, target)
     say(f"The run is in {plain(str(target))}")
     if active:
@@ -213,9 +231,18 @@ def _export(options: argparse.Namespace, host: EngineHost, export: Export) -> in
     with tempfile.TemporaryDirectory() as folder:
         with _connected(host) as engine:
             row = _find_run(engine, options.run)
-            run = Path(folder) / row.name
+            name = _local_name(row)
+            run = Path(folder) / name
             _copy_run(engine, row.run, run)
-        return export(options, run, Path(row.name))
+        return export(options, run, Path(name))
+
+
+def _local_name(row: RunRow) -> str:
+    """Return the name of a run for a directory here; the engine may send any text, such as a path."""
+    if problem := name_problem(row.name):
+        message = f"its name there, {plain(row.name, NAME_LENGTH)}, {problem}: rename it there"
+        raise ConfigError([ConfigProblem("RUN", message)])
+    return row.name
 
 
 def _copy_run(engine: Engine, run: str, target: Path) -> bool:

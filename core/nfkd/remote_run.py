@@ -14,7 +14,7 @@ from nfkd.protocol import requests
 from nfkd.protocol.events import Gap, RunChanged, RunFailed, RunFinished, RunRemoved
 from nfkd.protocol.requests import Snapshot
 from nfkd.remote.client import EngineConnection
-from nfkd.remote.errors import RemoteError, RequestRefusedError
+from nfkd.remote.errors import RemoteError, RequestRefusedError, require_reply
 from nfkd.remote.hosts import EngineHost
 from nfkd.remote.ssh import reconnect_pauses
 from nfkd.run_bars import StageBars, run_bars
@@ -22,6 +22,7 @@ from nfkd.terminal import INTERRUPTED, say
 from nfkd.text import plain
 
 _ACTIVE = ("queued", "running", "paused")
+_STEADY_SECONDS = 10.0
 _LOOK_SECONDS = 0.2  # between two looks whether Ctrl-C was pressed
 _Result = TypeVar("_Result")
 
@@ -49,15 +50,17 @@ class Engine:
         RemoteError
             When the connection cannot be made again for a reason that does not pass by itself.
         """
-        pauses = reconnect_pauses()
+        pauses, connected = reconnect_pauses(), time.monotonic()
         while True:
             try:
                 if self._connection is None:
                     self._connection = EngineConnection(self.host)
                     self.note(f"Connected to {plain(self.host.name)} again.")
-                    pauses = reconnect_pauses()
+                    connected = time.monotonic()
                 return work(self._connection)
             except RemoteError as error:
+                if self._connection is not None and time.monotonic() - connected > _STEADY_SECONDS:
+                    pauses = reconnect_pauses()  # shorter connections are cut again and again
                 self.close()
                 if not error.transient:
                     raise
@@ -135,11 +138,7 @@ def _follow(connection: EngineConnection, run: str, bars: StageBars, interrupts:
 
 
 def _read(connection: EngineConnection, run: str) -> Snapshot:
-    reply = connection.request(requests.ReadFigures(run=run))
-    connection.drop_events()
-    if not isinstance(reply, Snapshot):
-        raise TypeError(reply)
-    return reply
+    return require_reply(Snapshot, connection.request(requests.ReadFigures(run=run)))
 
 
 def _wait_for_end(connection: EngineConnection, run: str) -> Snapshot:
@@ -153,7 +152,7 @@ def _wait_for_end(connection: EngineConnection, run: str) -> Snapshot:
 
 def _stop(connection: EngineConnection, run: str) -> bool:
     try:
-        connection.request(requests.Stop(run=run, scope="run"))
+        connection.request(requests.Stop(run=run, scope="run"), keep_events=True)
     except RequestRefusedError:
         return True  # it has just ended
     return True

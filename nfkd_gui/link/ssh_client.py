@@ -6,7 +6,14 @@ from nfkd import __version__
 from nfkd.protocol.codec import PROTOCOL
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Hello
-from nfkd.remote.failures import SshFailure, explain_failure, explain_silence, explain_start, explain_version
+from nfkd.remote.failures import (
+    SshFailure,
+    explain_damage,
+    explain_failure,
+    explain_silence,
+    explain_start,
+    explain_version,
+)
 from nfkd.remote.hosts import EngineHost
 from nfkd.remote.received import ReceivedBytes
 from nfkd.remote.ssh import PREAMBLE, ssh_command
@@ -57,6 +64,8 @@ class SshClient(RelayClient):
             return self._take(self._version)
         if self._farewell and self._has_greeted:
             return self._take(SshFailure(super()._explain_loss(cause, code), transient=True))
+        if cause and self._has_greeted:
+            return self._take(explain_damage(self._host, cause))
         skipped = b"" if self._has_greeted else self._decoder.skipped
         return self._take(explain_failure(self._host, code, self._stderr, greeted=self._has_greeted, output=skipped))
 

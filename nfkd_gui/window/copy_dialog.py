@@ -23,6 +23,7 @@ _LONGEST = 60
 _FINE = 1000
 """Steps of the progress bar."""
 _MIB = 1 << 20
+_ACTIVE = ("queued", "running", "paused")
 
 
 class CopyDialog(QDialog):
@@ -49,7 +50,8 @@ class CopyDialog(QDialog):
         set_machine(self, "")
         self._studio, self._host, self._rows = studio, host, list(rows)
         self._names = {row.run: plain(row.name, _LONGEST) for row in rows}
-        self._first = self._current = ""
+        self._current = ""
+        self._copies: list[str] = []
         self.copier = RunCopier(studio.machines, self)
         what = f"“{self._names[rows[0].run]}”" if len(rows) == 1 else f"{len(rows):,} runs"
         self._title = FittedLabel(
@@ -102,6 +104,7 @@ class CopyDialog(QDialog):
         set_space(column, 12, 16)
         for widget in (self._title, self._folder, self._bar, self._status):
             column.addWidget(widget)
+        column.addStretch(1)
         column.addLayout(buttons)
         limit_size(self, least=(480, 0))
         self._bar.hide()
@@ -134,23 +137,33 @@ class CopyDialog(QDialog):
         self._say(f"{self._current}: {done / _MIB:,.1f} of {total / _MIB:,.1f} MiB")
 
     def _note_copy(self, directory: str) -> None:
-        self._first = self._first or directory
+        self._copies.append(directory)
 
     def _show_error(self, error: ErrorInfo) -> None:
         self._say(f"{error.title}. {error.cause} {error.action}".strip(), "error")
 
     def _show_end(self) -> None:
-        complete = self._bar.value() == _FINE and self._first
         self._start.hide()
-        self._open.setVisible(bool(self._first))
+        self._open.setVisible(bool(self._copies))
         self._close.setText("Close")
-        if complete:
-            self._say(
-                f"Copied to {self._first}" if len(self._rows) == 1 else f"Copied {len(self._rows):,} runs", "good"
-            )
+        button = self._open if self._copies else self._close
+        button.setDefault(True)
+        button.setFocus()
+        if len(self._copies) == len(self._rows):
+            what = "" if len(self._rows) == 1 else f"{len(self._rows):,} runs "
+            where = self._copies[0] if len(self._rows) == 1 else str(Path(self._copies[0]).parent)
+            self._say(f"Copied {what}to {plain(where)}{self._describe_training()}", "good")
+
+    def _describe_training(self) -> str:
+        """Say what the copies of runs in training are; empty if there are none."""
+        count = sum(row.state in _ACTIVE for row in self._rows)
+        if not count:
+            return ""
+        begin = "The run was in training" if len(self._rows) == 1 else f"{count:,} of them were in training"
+        return f"\n{begin}: the copy has its state of this moment, and can be resumed."
 
     def _open_copy(self) -> None:
-        self.open_wanted.emit(self._first)
+        self.open_wanted.emit(self._copies[0])
         self.accept()
 
     def _say(self, text: str, tone: Tone = "muted") -> None:

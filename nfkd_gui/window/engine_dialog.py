@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import EngineStatus
 from nfkd.remote.hosts import DEFAULT_COMMAND, DEFAULT_FOLDER, EngineHost, host_problems
+from nfkd.text import plain
 from nfkd_gui.model.engine_test import EngineTest
 from nfkd_gui.model.machines import THIS_MACHINE, Machines
 from nfkd_gui.theme import limit_size, set_space
@@ -27,7 +28,7 @@ from nfkd_gui.widgets.labels import FittedLabel, Tone, WrappedLabel
 from nfkd_gui.window.engine_status import describe_device
 
 _FIELDS = {
-    "name": ("&Name", "gpu", "The name in menus and for `nfkd --engine NAME`."),
+    "name": ("&Name", "the host, if empty", "The name in menus and for `nfkd --engine NAME`."),
     "host": (
         "&Host",
         "user@host, or an alias of ~/.ssh/config",
@@ -38,10 +39,11 @@ _FIELDS = {
 }
 """Label, placeholder and help of each field."""
 _LONGEST = 80
-"""Characters of the name during a test."""
+"""Characters of a name."""
 _ABOUT = (
-    "The studio uses ssh of this system, with its keys, agent and settings. Connect once in a terminal first: the key "
-    "of the host must be known, and a password cannot be entered here."
+    "The machine needs the same version of NFKD. The studio uses ssh of this system, with its keys, agent and "
+    "settings. Connect once in a terminal first: the key of the host must be known, and a password cannot be entered "
+    "here."
 )
 
 
@@ -124,7 +126,8 @@ class EngineDialog(QDialog):
 
     def _values(self) -> dict[str, str]:
         values = {name: line.text().strip() for name, line in self._lines.items()}
-        return values | {"command": values["command"] or DEFAULT_COMMAND}
+        name, command = values["name"] or values["host"][:_LONGEST], values["command"] or DEFAULT_COMMAND
+        return values | {"name": name, "command": command}
 
     def _edited(self, name: str) -> None:
         self._touched.add(name)
@@ -155,16 +158,15 @@ class EngineDialog(QDialog):
             self._tester.cancel()
             self._show_result("The test was cancelled.", "muted")
             return
-        values = self._values()
-        host = EngineHost(**(values | {"name": values["host"][:_LONGEST]}))
+        host = EngineHost(**(self._values() | {"name": self._lines["host"].text().strip()[:_LONGEST]}))
         self._tester.start(host)
         self._show_result(f"Connecting to {host.host} …", "muted")
 
     def _show_found(self, status: EngineStatus) -> None:
         where = self._lines["host"].text().strip()
-        self._show_result(
-            f"Connected to {where}: NFKD {status.version}, torch {status.torch}, {describe_device(status)}.", "good"
-        )
+        machine = f" (machine {plain(status.machine, _LONGEST)})" if status.machine not in {"", where} else ""
+        versions = plain(f"NFKD {status.version}, torch {status.torch}, {describe_device(status)}")
+        self._show_result(f"Connected to {where}{machine}: {versions}.", "good")
 
     def _show_failed(self, error: ErrorInfo) -> None:
         self._show_result(f"{error.title}.\n{error.cause}\n{error.action}", "error")

@@ -60,7 +60,9 @@ class EngineStatusLabel(QWidget):
 
     def _count(self, seconds: int) -> None:
         if self._studio.engine.phase == "waiting":
-            self._message.setText(f"{plain(self._studio.machines.label, _LONGEST)}: next try in {seconds} s")
+            self._message.setText(
+                f"{plain(self._studio.machines.label, _LONGEST)}: connection lost, next try in {seconds} s"
+            )
 
     def _show_speed(self) -> None:
         speed = self._studio.line_speed

@@ -63,7 +63,6 @@ def reached(folder: Path, monkeypatch: pytest.MonkeyPatch, address: str = "127.0
 
 def events_a_second(connection: EngineConnection) -> float:
     connection.request(ask.Status())
-    connection.drop_events()
     start = time.perf_counter()
     connection.request(queue.PauseQueue(paused=False))
     count = 0
@@ -96,7 +95,6 @@ def test_loopback_against_the_local_relay(machine: Path, monkeypatch: pytest.Mon
                     found[name].append((rate, 1 / seconds))
                     for other in (local, remote):
                         other.request(ask.Status())
-                        other.drop_events()
     rates = {name: [median(column) for column in zip(*rows, strict=True)] for name, rows in found.items()}
     for index, what in enumerate(("events", f"snapshots of {size / 1e3:,.0f} kB")):
         relay, ssh = rates["relay"][index], rates["ssh"][index]

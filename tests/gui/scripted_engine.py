@@ -255,6 +255,7 @@ class Script:
             clients=1,
             active=self.active,
             queue=self.queue,
+            machine="box",
         )
 
     def _describe(self, request: ask.Describe) -> ask.Description:

@@ -176,6 +176,11 @@ class ExperimentConfig(Config, frozen=True):
         fields = json.dumps(self.model_dump(mode="json", exclude=ignored), sort_keys=True)
         return hashlib.sha256(fields.encode()).hexdigest()[:16]
 
+    def first_difference(self, other: Self) -> str:
+        """Return the path of the first field that differs, apart from the description; empty if none does."""
+        other = other.model_copy(update={"description": self.description})
+        return _first_difference(self.model_dump(mode="python"), other.model_dump(mode="python"))
+
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy with some fields changed; nested dictionaries are merged.
 
@@ -209,6 +214,14 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = _merge(old, value) if is_table(value) and is_table(old) else value
     return merged
+
+
+def _first_difference(own: dict[str, Any], other: dict[str, Any]) -> str:
+    for key in [*own, *other]:
+        first, second = own.get(key), other.get(key)
+        if first != second:
+            return f"{key}.{_first_difference(first, second)}" if is_table(first) and is_table(second) else key
+    return ""
 
 
 def _assign(document: dict[str, Any], assignment: str, folder: Path) -> ConfigProblem | None:

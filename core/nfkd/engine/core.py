@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -371,6 +372,7 @@ class Engine:
             clients=len(self._listeners),
             active=self._runs.active,
             queue=self._runs.state,
+            machine=platform.node(),
         )
 
     async def _shutdown(self, request: ask.Shutdown) -> ask.Done:

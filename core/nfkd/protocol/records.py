@@ -16,6 +16,9 @@ Ending = Literal["", "early", "user"]
 RunState = Literal["queued", "running", "paused", "finished", "failed", "interrupted", "stopped"]
 
 
+_MAX_TIME = 253_402_300_800.0 - 86_400  # seconds: a day before the year 10000, in every time zone
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True, eq=False):
     """The base of everything on the wire; its tag is the class's name."""
 
@@ -273,6 +276,11 @@ class Verdict(MetricInterval, frozen=True, kw_only=True):
         return [sentence for sentence in (self.summary, *against, self.advice) if sentence]
 
 
+def is_time(seconds: float) -> bool:
+    """Return whether seconds since 1970 are a time that can be shown."""
+    return 0 <= seconds < _MAX_TIME
+
+
 class RunRow(Message, frozen=True):
     """A run in the table of runs.
 
@@ -331,6 +339,10 @@ class RunRow(Message, frozen=True):
     tags: list[str] = []
     note: str = ""
 
+    def __post_init__(self) -> None:
+        if not is_time(self.created):
+            msg = "`created` is no time"
+            raise ValueError(msg)
 
 class BlockSolve(Message, frozen=True):
     """How one layer of a flow was solved by Jacobi iteration.

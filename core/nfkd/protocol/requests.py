@@ -314,6 +314,8 @@ class EngineStatus(Message, frozen=True):
     active: str
     """The run in training; empty when there is none."""
     queue: QueueState
+    machine: str = ""
+    """The name of the engine's machine in its network."""
 
 
 Reply = (

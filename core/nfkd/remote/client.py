@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
@@ -17,17 +17,25 @@ import nfkd
 from nfkd.protocol.codec import PROTOCOL, from_engine, to_wire
 from nfkd.protocol.events import Event
 from nfkd.protocol.frames import FrameDecoder, FrameError
-from nfkd.protocol.records import ErrorInfo
 from nfkd.protocol.requests import Answer, Call, FromClient, FromEngine, Hello, Notice, Refusal, Reply, Request
 from nfkd.remote.errors import RemoteError, RequestRefusedError
-from nfkd.remote.failures import SshFailure, explain_failure, explain_silence, explain_start, explain_version
+from nfkd.remote.failures import (
+    SshFailure,
+    explain_damage,
+    explain_failure,
+    explain_silence,
+    explain_start,
+    explain_version,
+)
 from nfkd.remote.hosts import EngineHost
 from nfkd.remote.received import ReceivedBytes
 from nfkd.remote.ssh import PREAMBLE, ssh_command
 
 _READ_SIZE = 1 << 18
 _STDERR_LINES = 40
-_END_SECONDS = 2.0
+_END_SECONDS, _LOOK_SECONDS = 2.0, 0.2
+_MOST_UNREAD = 1000
+"""Messages that wait to be used; ssh is not read meanwhile, and the engine drops its older pictures."""
 _Result = TypeVar("_Result")
 
 
@@ -68,10 +76,10 @@ class EngineConnection:
         except OSError as error:
             raise _remote_error(explain_start(host, error)) from error
         self._decoder = FrameDecoder(preamble=PREAMBLE)
-        self._received: SimpleQueue[FromEngine | FrameError | None] = SimpleQueue()
+        self._received: Queue[FromEngine | FrameError | None] = Queue(_MOST_UNREAD)
         self._events: deque[Event] = deque()
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
-        self._greeted = False
+        self._greeted = self._closed = False
         self._last_id = 0
         self._writing = threading.Lock()
         self.received = ReceivedBytes()
@@ -92,8 +100,14 @@ class EngineConnection:
     ) -> None:
         self.close()
 
-    def request(self, request: Request) -> Reply:
-        """Send a request and wait for its reply; events that arrive meanwhile are kept for `next_event`.
+    def request(self, request: Request, *, keep_events: bool = False) -> Reply:
+        """Send a request and wait for its reply.
+
+        Parameters
+        ----------
+        keep_events
+            Whether events that arrive before the reply are kept for `next_event`. They are not needed before a
+            snapshot, and would fill the memory during a long copy.
 
         Raises
         ------
@@ -107,10 +121,12 @@ class EngineConnection:
         while True:
             match self._next(None):
                 case Answer(id=self._last_id, reply=reply):
+                    if not keep_events:
+                        self._events.clear()
                     return reply
                 case Refusal(id=self._last_id, error=error, problems=problems):
                     raise RequestRefusedError(error, problems)
-                case Notice(event=event):
+                case Notice(event=event) if keep_events:
                     self._events.append(event)
                 case _:
                     pass
@@ -153,13 +169,10 @@ class EngineConnection:
         except TimeoutError:
             return None
 
-    def drop_events(self) -> None:
-        """Drop the events that arrived before the last reply, because that was a snapshot."""
-        self._events.clear()
-
     def close(self) -> None:
         """Disconnect, and end the ssh process."""
         process = self._process
+        self._closed = True
         with suppress(OSError):
             if process.stdin is not None:
                 process.stdin.close()
@@ -182,14 +195,21 @@ class EngineConnection:
         try:
             while stream is not None and (data := _read_some(stream)):
                 for body in self._decoder.feed(data):
-                    self._received.put(from_engine(body))
+                    self._put(from_engine(body))
                 if message := self.received.add(len(data), len(self._decoder.skipped)):
                     self._write(message)
         except FrameError as error:
-            self._received.put(error)
+            self._put(error)
         except (OSError, ValueError):  # ValueError: closed
             pass
-        self._received.put(None)
+        self._put(None)
+
+    def _put(self, message: FromEngine | FrameError | None) -> None:
+        """Wait until there is space for a message, or until the connection is closed."""
+        while not self._closed:
+            with suppress(Full):
+                self._received.put(message, timeout=_LOOK_SECONDS)
+                return
 
     def _read_stderr(self) -> None:
         with suppress(OSError, ValueError):
@@ -235,7 +255,8 @@ class EngineConnection:
                 return message
 
     def _lost(self) -> RemoteError:
-        self._received.put(None)  # for the next call
+        with suppress(Full):
+            self._received.put_nowait(None)  # for the next call
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
         self._threads[1].join(_END_SECONDS)
@@ -246,9 +267,7 @@ class EngineConnection:
         if not self._greeted:
             output = self._decoder.skipped
             return _remote_error(explain_failure(self._host, None, self._stderr, output=output))
-        title = "The connection was ended"
-        action = "Connect again. If it happens again, install the same version of NFKD on both machines."
-        return RemoteError(ErrorInfo(title=title, cause=f"{error}.", action=action), transient=True)
+        return _remote_error(explain_damage(self._host, str(error)))
 
 
 def _read_some(stream: IO[bytes]) -> bytes:

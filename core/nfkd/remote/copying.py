@@ -8,21 +8,18 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from nfkd.building import temporary_beside
 from nfkd.files import is_taken
 from nfkd.protocol.copying import CopyRun, EndCopy, FilePart, ReadRunFile, RunFile, RunFiles
 from nfkd.protocol.records import ErrorInfo
 from nfkd.protocol.requests import Reply, Request
-from nfkd.remote.errors import RemoteError
+from nfkd.remote.errors import SAME_VERSION, RemoteError, require_reply
 from nfkd.text import name_problem, plain
 
 _MOST_FILES, _MOST_LEVELS = 10_000, 8
 _BLOCK = 1 << 20  # bytes
-_SAME_VERSION = "Install the same version of NFKD there."
 _HEX = 64  # characters of a SHA-256
-_Reply = TypeVar("_Reply", RunFiles, FilePart)
 Steps = Generator[Request, Reply, bool]
 """Yields requests and takes their replies; returns whether the run was in training."""
 
@@ -62,7 +59,7 @@ class RunCopy:
         OSError
             When a file cannot be written.
         """
-        files = _require(RunFiles, (yield CopyRun(run=self._run, names=self._names)))
+        files = require_reply(RunFiles, (yield CopyRun(run=self._run, names=self._names)))
         _check(files)
         total = sum(file.size for file in files.files)
         self._require_space(total)
@@ -94,8 +91,8 @@ class RunCopy:
             size = target.tell()
             while size < file.size:
                 self._on_progress(self._done + size, total)
-                part = _require(FilePart, (yield ReadRunFile(ticket=ticket, path=file.path, start=size)))
-                if not part.data or part.start != size:
+                part = require_reply(FilePart, (yield ReadRunFile(ticket=ticket, path=file.path, start=size)))
+                if part.start != size or not 0 < len(part.data) <= file.size - size:
                     raise _changed(file.path)
                 target.write(part.data)
                 digest.update(part.data)
@@ -145,9 +142,10 @@ def copying(
 
 def _check(files: RunFiles) -> None:
     """Refuse names that lead out of the directory, or that this system may not have."""
-    paths = [file.path for file in files.files]
-    if len(paths) > _MOST_FILES or len({path.casefold() for path in paths}) < len(paths):
-        raise _copy_error(cause="The engine listed too many files, or one twice.", action=_SAME_VERSION)
+    paths = [file.path.casefold() for file in files.files]
+    folders = {str(folder) for path in paths[:_MOST_FILES] for folder in PurePosixPath(path).parents}
+    if len(paths) > _MOST_FILES or len(set(paths)) < len(paths) or not folders.isdisjoint(paths):
+        raise _copy_error(cause="The engine listed too many files, or one twice.", action=SAME_VERSION)
     for file in files.files:
         parts = PurePosixPath(file.path).parts
         is_plain = file.path == "/".join(parts) and 0 < len(parts) <= _MOST_LEVELS
@@ -156,12 +154,6 @@ def _check(files: RunFiles) -> None:
             raise _copy_error(cause, "Rename it there, then copy the run again.")
         if file.size < 0 or len(file.sha256) != _HEX:
             raise _copy_error(cause=f"The engine sent no size or hash of {file.path}.", action="Copy the run again.")
-
-
-def _require(kind: type[_Reply], reply: Reply) -> _Reply:
-    if isinstance(reply, kind):
-        return reply
-    raise _copy_error(cause=f"The engine replied with {type(reply).__name__}.", action=_SAME_VERSION)
 
 
 def _changed(name: str) -> RemoteError:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.records import ErrorInfo
+from nfkd.protocol.requests import Reply
+
+SAME_VERSION = "Install the same version of NFKD there."
+_Reply = TypeVar("_Reply")
 
 
 class RemoteError(OSError):
@@ -36,6 +42,20 @@ class RequestRefusedError(OSError):
     def __init__(self, error: ErrorInfo, problems: list[ConfigProblem] | None = None) -> None:
         self.error, self.problems = error, problems or []
         super().__init__(describe_info(error))
+
+
+def require_reply(kind: type[_Reply], reply: Reply) -> _Reply:
+    """Return a reply of the expected kind.
+
+    Raises
+    ------
+    RemoteError
+        When it is of another kind.
+    """
+    if isinstance(reply, kind):
+        return reply
+    cause = f"It replied with {type(reply).__name__} where {kind.__name__} was expected."
+    raise RemoteError(ErrorInfo(title="The engine sent something wrong", cause=cause, action=SAME_VERSION))
 
 
 def describe_info(error: ErrorInfo) -> str:

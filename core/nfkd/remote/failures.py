@@ -102,8 +102,8 @@ _CASES = (
         r"No module named '?\"?nfkd",
         "{host} has no NFKD",
         "{command} works there, but the package nfkd is not installed in it.",
-        "Install it there with `{command} -m pip install nfkd`, or give another Python, 3.11 or newer, as the command "
-        "of this engine.",
+        "Give the Python that has NFKD as the command of this engine, such as ~/nfkd/.venv/bin/python; or install "
+        "this version there, as its README says, with Python 3.11 or newer.",
     ),
     _Case(
         r"SyntaxError|Requires[- ]Python|requires Python|No module named '?tomllib",
@@ -115,7 +115,8 @@ _CASES = (
         r"No module named|ImportError",
         "NFKD on {host} is incomplete",
         "A package that it needs is missing there.",
-        "Install it there again with `{command} -m pip install --upgrade nfkd`; it needs Python 3.11 or newer.",
+        "Give the Python that has NFKD as the command of this engine, such as ~/nfkd/.venv/bin/python; or install "
+        "this version there again, as its README says.",
     ),
 )
 _MISSING = _Case(
@@ -209,6 +210,16 @@ def explain_start(host: EngineHost, error: OSError) -> SshFailure:
         f"{'found' if isinstance(error, FileNotFoundError) else 'executed'}.",
         action="Install OpenSSH's client: on Debian and Ubuntu the package openssh-client.",
         traceback=str(error),
+    )
+    return SshFailure(info)
+
+
+def explain_damage(host: EngineHost, cause: str) -> SshFailure:
+    """Return the failure of an engine whose messages cannot be read; it would fail again."""
+    info = ErrorInfo(
+        title=f"The engine on {host.label} sent something wrong",
+        cause=f"{plain(cause, _SHOWN)}.",
+        action="Install the same version of NFKD on both machines, enter `nfkd engine stop` there, and connect again.",
     )
     return SshFailure(info)
 

@@ -22,6 +22,8 @@ DEFAULT_COMMAND = "python3"
 DEFAULT_FOLDER = "~/nfkd-runs"
 _LONGEST_NAME, _LONGEST = 80, 1024  # characters
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SHELL_IN_USER, _SHELL_IN_HOST = re.compile(r"""['"`;&<>|(){}]"""), re.compile(r"""['"`$\\;&<>|(){}]""")
+"""What OpenSSH refuses from 9.6 on: a shell executes the ProxyCommand of the user's config, which may contain both."""
 _URI = re.compile(r"ssh://(?:(?P<user>[^@/]*)@)?(?P<host>\[[^\]/]+\]|[^\[\]:/@]+)(?::(?P<port>\d{1,5}))?/?")
 _FIELDS = ("name", "host", "command", "folder")
 
@@ -95,6 +97,9 @@ def _host_problem(host: str) -> str:
         return "may not be empty: give host, user@host, ssh://user@host:port, or an alias of ~/.ssh/config"
     if _CONTROL.search(host) or any(map(str.isspace, host)):
         return "may not contain spaces or control characters"
+    user, _, machine = host.rpartition("@")
+    if found := _SHELL_IN_USER.search(user) or _SHELL_IN_HOST.search(machine):
+        return f"may not contain {found[0]}"
     if len(host) > _LONGEST:
         return f"may have at most {_LONGEST:,} characters"
     return _uri_problem(host) if host.startswith("ssh://") else _destination_problem(host)

@@ -9,8 +9,8 @@ import msgspec
 from nfkd.files import open_for_update, read_tail
 from nfkd.protocol.codec import encode_json
 from nfkd.protocol.events import LogLine
+from nfkd.protocol.records import is_time
 from nfkd.runs.errors import describe_read_error
-from nfkd.runs.state import is_time
 
 LOG = "log.jsonl"
 _MAX_BYTES = 4 << 20  # read from the end of the file

@@ -21,7 +21,6 @@ ACTIVE = {"queued", "running", "paused"}
 """States of a run that a process writes, or will write."""
 MAX_JSON_BYTES = 1 << 20
 """Limit for a state or a verdict; NFKD writes a few thousand bytes."""
-_MAX_TIME = 253_402_300_800.0 - 86_400  # seconds: a day before the year 10000, in every time zone
 _INTERRUPTED = "The process ended before the run was finished. Resume continues from the last checkpoint."
 
 
@@ -126,15 +125,7 @@ def read_stored_state(run: Path | str) -> State:
 
 def _check(state: State) -> None:
     """Refuse values that could not be shown or sent later."""
-    if not is_time(state.row.created):
-        msg = "`$.row.created` is no time"
-        raise ValueError(msg)
     msgspec.msgpack.encode(state)  # raises OverflowError for a number that is too large
-
-
-def is_time(seconds: float) -> bool:
-    """Return whether seconds since 1970 are a time that can be shown."""
-    return 0 <= seconds < _MAX_TIME
 
 
 def read_row(run: Path) -> RunRow:

@@ -15,12 +15,12 @@ import msgspec
 from send2trash import send2trash
 
 from nfkd.files import read_limited, replace_file
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.records import RunRow, is_time
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.finding import MAX_LEVELS, find_runs, folder_below
 from nfkd.runs.layout import is_run, refuse_active
 from nfkd.runs.moving import free_path, is_inside, remove_empty, rename
-from nfkd.runs.state import is_time, read_row
+from nfkd.runs.state import read_row
 from nfkd.text import is_utf8_name
 
 TRASH = ".trash"

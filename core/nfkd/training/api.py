@@ -6,10 +6,8 @@ import copy
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
-from nfkd.config.toml import is_table
 from nfkd.flows.architectures import flow_summary
 from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.isolation import isolated
@@ -51,10 +49,10 @@ def require_resumable(config: ExperimentConfig, directory: Path) -> None:
         Naming the data and what differs; also when the run cannot be read.
     """
     own = read_config(directory)
-    if own == config.model_copy(update={"description": own.description}):
+    path = own.first_difference(config)
+    if not path:
         require_same_data(config, directory)
         return
-    path = _first_difference(own.model_dump(mode="python"), config.model_dump(mode="python"))
     if path == "training.teacher_weights" and own.training.teacher_from_python:
         first, now = own.training.teacher_weights, config.training.teacher_weights or "one that is trained"
         message = f"the run was started with the teacher {first}, not {now}: pass the same flow in the same units"
@@ -64,15 +62,6 @@ def require_resumable(config: ExperimentConfig, directory: Path) -> None:
             f"nfkd run {directory / EXPERIMENT} --out {directory} --resume"
         )
     raise ConfigError([ConfigProblem(path, message)], str(directory))
-
-
-def _first_difference(own: dict[str, Any], other: dict[str, Any]) -> str:
-    """Return the path of the first field that differs between two experiments."""
-    for key in [*own, *other]:
-        first, second = own.get(key), other.get(key)
-        if first != second:
-            return f"{key}.{_first_difference(first, second)}" if is_table(first) and is_table(second) else key
-    return ""
 
 
 @isolated()

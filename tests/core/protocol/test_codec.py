@@ -80,7 +80,8 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one li
 
 def messages(kind: type[records.Message]) -> st.SearchStrategy[Any]:
     hints = {name: hint for name, hint in get_type_hints(kind).items() if name in kind.__struct_fields__}
-    return st.deferred(lambda: st.builds(kind, **{name: values(hint) for name, hint in hints.items()}))
+    limited = {"created": st.floats(0, 4e9)} if kind is records.RunRow else {}
+    return st.deferred(lambda: st.builds(kind, **({name: values(hint) for name, hint in hints.items()} | limited)))
 
 
 def same(one: Any, other: Any) -> bool:

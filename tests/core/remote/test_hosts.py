@@ -19,7 +19,8 @@ PATHS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_
     lambda text: not text.startswith(("-", "~/"))
 )
 NAMES = PATHS.filter(lambda text: text.strip() and len(text) < 40)
-HOSTS = ["gpu", "me@gpu.example.org", "ssh://me@gpu:2222", "ssh://gpu", "ssh://[::1]:22", "10.0.0.7", "a_b-c", "::1"]
+HOSTS = ["gpu", "me@gpu.example.org", "ssh://me@gpu:2222", "ssh://gpu", "ssh://[::1]:22", "10.0.0.7", "a_b-c", "::1",
+         "DOMAIN\\me@gpu", "fe80::1%eth0"]  # fmt: skip
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -30,7 +31,8 @@ def test_usual_hosts_are_accepted(host: str) -> None:
 @pytest.mark.parametrize(
     "host",
     ["", "-oProxyCommand=x", "me@-x", "a b", "a\tb", "a\nb", "a\x00", "@gpu", "me@", "gpu/x", "ssh://", "ssh://-x",
-     "ssh://me@gpu:0", "ssh://me@gpu:70000", "ssh://gpu:x", "ssh://-me@gpu", "ssh://@gpu", "x" * 1025],
+     "ssh://me@gpu:0", "ssh://me@gpu:70000", "ssh://gpu:x", "ssh://-me@gpu", "ssh://@gpu", "x" * 1025,
+     "a;touch${IFS}x", "$(id)", "`id`", "me@gpu|x", "a&b@gpu", "ssh://$(id)@gpu;x", "me@a\\b", "me@'gpu'"],
 )  # fmt: skip
 def test_other_hosts_are_refused_by_name_of_the_field(host: str) -> None:
     (problem,) = host_problems("box", host)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import subprocess
 import sys
@@ -63,8 +64,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         server.start(environment=environment)
         patch.setenv("NFKD_ENGINE_DIR", environment["NFKD_ENGINE_DIR"])
         found = Lab(server, folder)
-        nfkd.run(moons(name=DONE, training=SHORT), found.runs / DONE)
-        with running_engine():
+        with running_engine():  # it loads torch while the run is trained here
+            nfkd.run(moons(name=DONE, training=SHORT), found.runs / DONE)
             yield found
 
 
@@ -82,22 +83,30 @@ def write_experiment(path: Path, **changes: object) -> Path:
 # --- a run ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_followed_over_a_cut_and_is_whole(lab: Lab, tmp_path: Path) -> None:
+class CuttingStream(io.StringIO):
+    """Cuts all connections when the terminal shows that the run has started."""
+
+    def __init__(self, server: SshServer) -> None:
+        super().__init__()
+        self._server, self.cuts = server, list[int]()
+
+    def write(self, text: str) -> int:
+        if "Started on" in text and not self.cuts:
+            self.cuts.append(self._server.cut())
+        return super().write(text)
+
+
+def test_a_run_is_followed_over_a_cut_and_is_whole(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     experiment = write_experiment(
         tmp_path / "cut.toml", name="cut run", training=SHORT | {"teacher_steps": STEPS}, monitor=QUIET
     )
-    command = [sys.executable, "-m", "nfkd", "--engine", NAME, "run", str(experiment)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if line.startswith("Started on"):
-                assert lab.server.cut() == 1
-        assert process.stdout is not None
-        output = process.stdout.read()
-    text = "".join(lines)
-    assert process.returncode == 0, text
+    stream = CuttingStream(lab.server)
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert main(["--engine", NAME, "run", str(experiment)]) == 0
+    text, output = stream.getvalue(), capsys.readouterr().out
+    assert stream.cuts == [1]
     assert text.count("The connection to gpu box (lab-machine) was lost") == 1
     assert text.count("Connected to gpu box again.") == 1
     assert text.count("Started on") == 1  # the log is not repeated
@@ -111,17 +120,28 @@ def test_a_run_is_followed_over_a_cut_and_is_whole(lab: Lab, tmp_path: Path) -> 
             assert len(set(np.diff(dataset[()]))) == 1
 
 
-def test_ctrl_c_stops_the_run_there(lab: Lab, tmp_path: Path) -> None:
-    experiment = write_experiment(tmp_path / "stop.toml", name="stopped", training={"teacher_steps": 100_000})
+def test_ctrl_c_stops_the_run_there_and_it_is_resumed(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = {"teacher_steps": 500, "student_steps": 4, "checkpoint_every": 10}
+    experiment = write_experiment(tmp_path / "stop.toml", name="stopped", training=training, monitor=QUIET)
     command = [sys.executable, "-m", "nfkd", "--engine", NAME, "run", str(experiment)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
+        lines = []
         for line in process.stderr:
+            lines.append(line)
             if line.startswith("Started on"):
                 process.send_signal(2)
-        process.wait()
     assert process.returncode == 130
     assert open_run(lab.runs / "stopped").row.state == "stopped"
+    again = shlex.split("".join(lines).rpartition("To continue: nfkd ")[2])
+    assert main([*again, "--set", "student.hidden=9"]) == 2
+    assert "student.hidden: the run has another experiment" in capsys.readouterr().err
+    assert main(again) == 0
+    resumed = open_run(lab.runs / "stopped").snapshot()
+    assert resumed.row.state == "finished"
+    assert any(line.text.startswith("Resumed") for line in resumed.log)
 
 
 def test_tables_are_those_at_home(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +202,9 @@ def test_a_copy_survives_a_cut(lab: Lab, tmp_path: Path) -> None:
 
 def test_what_needs_this_machine_is_refused(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     for options, part in (
-        (["--engine", NAME, "run", "two_moons", "--out", "x", "--resume", "--fetch"], "--resume: cannot be used"),
+        (["--engine", NAME, "run", "two_moons", "--out", "x", "--fetch"], "--fetch: cannot be used"),
+        (["--engine", NAME, "run", "two_moons", "--resume"], "--resume: needs --out"),
+        (["--engine", NAME, "run", "two_moons", "--resume", "--out", "none"], "there is no run none in"),
         (["--engine", NAME, "compare", "a", "b"], "nfkd compare has no --engine"),
         (["--engine", NAME, "export", "moved"], "nothing to export"),
         (["--engine", NAME, "show", "none"], "there is no run none in"),

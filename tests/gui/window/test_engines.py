@@ -128,6 +128,16 @@ def test_a_name_is_given_once(window: MainWindow) -> None:
     dialog.reject()
 
 
+def test_an_engine_without_a_name_has_that_of_its_host(window: MainWindow) -> None:
+    dialog = EngineDialog(window.studio.machines, None, [], window)
+    decided: list[EngineHost] = []
+    dialog.decided.connect(decided.append)
+    dialog.open()
+    write(dialog, "engine.host", "x.example")
+    QTest.mouseClick(ok(dialog), Qt.MouseButton.LeftButton)
+    assert [host.name for host in decided] == ["x.example"]
+
+
 def test_a_test_says_what_was_found(window: MainWindow, do: Do) -> None:
     async def scenario() -> None:
         dialog = EngineDialog(window.studio.machines, GPU, [], window)
@@ -135,7 +145,7 @@ def test_a_test_says_what_was_found(window: MainWindow, do: Do) -> None:
         click(dialog, QPushButton, "engine.test")
         await asyncio.wait_for(_found(dialog), 20)
         assert text(dialog, "engine.result") == (
-            "Connected to user@gpu.example: NFKD 0.1.0, torch 2.13.0, CPU, 1 thread."
+            "Connected to user@gpu.example (machine box): NFKD 0.1.0, torch 2.13.0, CPU, 1 thread."
         )
         dialog.reject()
 
@@ -225,7 +235,7 @@ def test_a_cut_connection_shows_the_countdown_and_no_dialog(remote: MainWindow, 
         studio.ask(Status(), lambda _reply: None, studio.failed.emit)
         client(remote).lose(CUT)
         await until(studio.connection.counted)
-        assert text(remote, "engine.message") == "gpu: next try in 1 s"
+        assert text(remote, "engine.message") == "gpu: connection lost, next try in 1 s"
         assert text(remote, "header.status") == "Not connected; the run continues"
         assert remote.findChild(QDialog, "error") is None
         assert not action(remote, "action.pause").isEnabled()
