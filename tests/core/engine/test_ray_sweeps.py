@@ -46,7 +46,7 @@ def test_a_sweep_on_ray_is_followed_stopped_and_continued(tmp_path: Path) -> Non
         assert states(folder) == dict.fromkeys(["hidden-4", "hidden-5"], "finished")
         finished = {event.run for event in watched.seen if isinstance(event, events.RunFinished)}
         assert finished == {first, str(folder / "hidden-5")}
-        assert json.loads((folder / "hidden-5" / "launch.json").read_text())["how"] == "ray"
+        assert json.loads((folder / "hidden-5" / "state.json").read_text())["row"]["start"]["how"] == "ray"
 
     run_engine(scenario)
 

@@ -19,7 +19,6 @@ import nfkd
 from nfkd.protocol.events import CurvePoints, LogLine, RunEvent, StageStarted
 from nfkd.protocol.queue import RayCluster
 from nfkd.runs.errors import RunError
-from nfkd.runs.launch_file import read_launch
 from nfkd.runs.log import read_log
 from nfkd.runs.reader import open_run
 from nfkd.runs.state import read_row
@@ -110,9 +109,10 @@ def test_runs_on_two_workers_have_the_curves_of_runs_on_this_machine(
     lines = [line.text for run in there.runs for line in read_log(there.path(run))]
     shared = [line for line in lines if "the teacher is that" in line]
     assert len(shared) == 6  # of eight runs with two teachers
-    launch = read_launch(there.path(there.runs[0]))
-    assert launch is not None
-    assert (launch.how, launch.address, launch.node, launch.world_size) == ("ray", "local", socket.gethostname(), 1)
+    start = read_row(there.path(there.runs[0])).start
+    assert start is not None
+    assert (start.how, start.address, start.machines) == ("ray", "local", [socket.gethostname()])
+    assert (start.world_size, start.attempt) == (1, 1)
     files = {path.name for path in (tmp_path / "ray").iterdir()}
     assert files == {run.name for run in there.runs} | {"sweep.json", "sweep.toml"}
 
@@ -142,9 +142,9 @@ def test_a_killed_worker_costs_no_run(tmp_path: Path, workers: list[RayExecutor]
     for run, same in zip(there.runs, here.runs, strict=False):
         assert curves(there.path(run)) == curves(here.path(same))
     path = tmp_path / "ray" / killed[0]
-    launch = read_launch(path)
-    assert launch is not None
-    assert launch.attempt == 2
+    start = read_row(path).start
+    assert start is not None
+    assert start.attempt == 2
     assert any("attempt 1 of 3" in line.text for line in read_log(path))
 
 

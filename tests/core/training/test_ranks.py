@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,7 +90,10 @@ def test_only_rank_0_writes(together: Path) -> None:
 @pytest.mark.slow
 def test_a_run_records_how_it_was_started(together: Path) -> None:
     record = open_run(together / "pool")
-    assert record.snapshot().seeds[0].versions["processes"] == "2 (gloo, started by torchrun)"
+    start = record.row.start
+    assert start is not None
+    assert (start.how, start.world_size, start.backend) == ("torchrun", 2, "gloo")
+    assert start.machines == [socket.gethostname()]
     assert record.config.compute.devices == 2
 
 
