@@ -15,14 +15,14 @@ from nfkd.runs.state import read_row
 from tests.core.engine.test_sweeps import states, sweep_of
 from tests.core.engine.watched import Watched, refusal, run_engine
 
-LOCAL = RayCluster(address="local", local_cpus=2)
+LOCAL = RayCluster(address="local", local_cpus=1)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs ray")
 def test_a_sweep_on_ray_is_followed_stopped_and_continued(tmp_path: Path) -> None:
     async def scenario(watched: Watched) -> None:
-        long = {"teacher_steps": 30, "student_steps": 400}
+        long = {"teacher_steps": 30, "student_steps": 100, "baseline": False}
         reply = await watched.engine.answer(
             RunSweep(config=sweep_of(4, 5, training=long), folder=str(tmp_path), cluster=LOCAL)
         )
