@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from nfkd.cli import main
 from nfkd.protocol.queue import public_address
 from nfkd.protocol.records import StartRecord
 from nfkd.runs.state import STATE, read_row, write_row
@@ -17,13 +18,15 @@ from tests.core.tiny import moons
 RAY = StartRecord(how="ray", machines=["box"], address="host:6379", cpus=2.0, gpus=0.5, attempt=2)
 
 
-def test_the_record_is_stored_with_the_row(tmp_path: Path) -> None:
+def test_the_record_is_stored_with_the_row_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = prepare(moons(), tmp_path / "run")
     assert json.loads((run / STATE).read_text())["row"]["start"] is None
     row = msgspec.structs.replace(read_row(run), start=RAY)
     write_row(run, row)
     assert json.loads((run / STATE).read_text())["row"]["start"] == msgspec.to_builtins(RAY)
     assert msgspec.to_builtins(read_row(run).start) == msgspec.to_builtins(RAY)
+    assert main(["show", str(run)]) == 0
+    assert f"Trained by: {RAY.describe()}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
