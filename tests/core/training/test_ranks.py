@@ -56,7 +56,7 @@ def torchrun(tmp_path_factory: pytest.TempPathFactory) -> Torchrun:
     with socket.create_server(("localhost", 0)) as free:
         port = str(free.getsockname()[1])
     arguments = [str(folder), port, "13", "run", experiment, "--out", str(run)]
-    ended = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=150, check=False)
+    ended = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=400, check=False)
     assert (folder / "follower.json").is_file(), ended.stderr
     return Torchrun(folder, run, ended)
 
