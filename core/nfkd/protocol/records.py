@@ -307,7 +307,7 @@ class StartRecord(Message, frozen=True):
     attempt: int = 1
 
     def describe(self) -> str:
-        """Return the record in words.
+        """Return the record as a phrase.
 
         Examples
         --------
