@@ -149,10 +149,8 @@ def print_summary(snapshot: Snapshot) -> None:
             f"{summary.seconds:.1f}",
         )
     console.print(table)
-    if processes := next(
-        (started.versions["processes"] for started in snapshot.seeds if "processes" in started.versions), ""
-    ):
-        say(f"Processes: {plain(processes)}")
+    if row.start is not None:
+        say(f"Trained by: {plain(row.start.describe())}")
     _print_measures(snapshot, summaries, unit)
     if snapshot.verdict is not None:
         verdict, others = snapshot.verdict, [f"  {other.summary}" for other in snapshot.verdict.others]

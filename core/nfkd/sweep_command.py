@@ -115,8 +115,7 @@ def sweep_in_terminal(options: argparse.Namespace) -> int:
         When the sweep or its folder is refused.
     """
     config = SweepConfig.open(options.file)
-    from nfkd.protocol.queue import RayCluster
-    from nfkd.runs.launch_file import public_address
+    from nfkd.protocol.queue import RayCluster, public_address
     from nfkd.sweeps.executors import EVENTS_OF_SWEEPS
     from nfkd.sweeps.ray_cluster import connected
     from nfkd.sweeps.ray_executor import ray_executors

@@ -102,12 +102,14 @@ def settings_of(view: RunView) -> list[tuple[str, str]]:
 
 
 def versions_of(view: RunView) -> str:
-    """Return the versions and the device that made a run; the versions are known once its first seed has started."""
+    """Return the versions, the device and the start of a run; versions are known once its first seed has started."""
     started = next(iter(view.seeds.values()), None)
     versions = started.versions if started is not None else {}
     names = {"nfkd": "NFKD", "torch": "torch", "python": "Python"}
     parts = [f"{title} {versions[name]}" for name, title in names.items() if name in versions]
-    return " · ".join([*parts, *([view.row.device] if view.row.device else [])])
+    row = view.row
+    how = row.start.describe() if row.start is not None else ""
+    return " · ".join(filter(None, [*parts, row.device, how]))
 
 
 def repeat_command(view: RunView) -> str:

@@ -1,4 +1,4 @@
-"""Where the runs of a sweep train: on the engine's machine, or on a Ray cluster with a share of GPUs for each."""
+"""Where the runs of a sweep train: on the engine's machine, or on a Ray cluster with CPUs and GPUs for each."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from nfkd_gui.theme import fix_size, set_space
 from nfkd_gui.widgets.labels import PlainLabel, WrappedLabel
 
 _LABEL, _CHOICE, _SHARE, _FIELD = 200, 140, 90, 28
-_MOST_GPUS, _STEP = 64.0, 0.25
+_MOST_CPUS, _MOST_GPUS, _STEP = 256.0, 64.0, 0.25
 _MISSING = "Ray is not installed on the engine's machine. Install it with: pip install 'nfkd[cluster]'"
 _ABOUT = "local: start Ray here; auto: a Ray that runs here; HOST:6379: join a cluster; ray://HOST:10001: from outside."
 
 
 class SweepPlace(QWidget):
-    """A choice between this machine and a Ray cluster, with its address and the GPUs of a run.
+    """A choice between this machine and a Ray cluster, with its address and the CPUs and GPUs of a run.
 
     Attributes
     ----------
@@ -39,19 +39,16 @@ class SweepPlace(QWidget):
         self.address.setObjectName("sweep.address")
         self.address.setAccessibleName("Address of the Ray cluster")
         self.address.setToolTip(_ABOUT)
-        self.gpus = QDoubleSpinBox(self)
-        self.gpus.setObjectName("sweep.gpus")
-        self.gpus.setAccessibleName("GPUs of a run")
-        self.gpus.setToolTip("GPUs of a run; 0.5 lets two runs share one, 0 trains on CPUs.")
-        self.gpus.setRange(0.0, _MOST_GPUS)
+        self.cpus = _share("CPU", _MOST_CPUS, "CPUs of a run, and its threads unless the experiment sets them.", self)
+        self.cpus.setMinimum(1.0)
+        self.cpus.setDecimals(0)
+        self.gpus = _share("GPU", _MOST_GPUS, "GPUs of a run; 0.5 lets two runs share one, 0 trains on CPUs.", self)
         self.gpus.setSingleStep(_STEP)
-        self.gpus.setSuffix(" GPU")
-        fix_size(self.gpus, width=_SHARE)
         self._note = WrappedLabel(_MISSING, "warning", self)
         self._note.setObjectName("sweep.no_ray")
         self._missing = False
         line, whole = QHBoxLayout(), QVBoxLayout(self)
-        for widget, stretch in ((label, 0), (self.choice, 0), (self.address, 1), (self.gpus, 0)):
+        for widget, stretch in ((label, 0), (self.choice, 0), (self.address, 1), (self.cpus, 0), (self.gpus, 0)):
             line.addWidget(widget, stretch)
         line.addStretch(0)
         set_space(line, 4)
@@ -60,6 +57,7 @@ class SweepPlace(QWidget):
         whole.addWidget(self._note)
         self.choice.currentIndexChanged.connect(self._change)
         self.address.textChanged.connect(self._change)
+        self.cpus.valueChanged.connect(self._change)
         self.gpus.valueChanged.connect(self._change)
         self._show()
 
@@ -73,7 +71,7 @@ class SweepPlace(QWidget):
         """The cluster; None for this machine."""
         if not self.on_ray:
             return None
-        return RayCluster(address=self.address.text().strip(), gpus=self.gpus.value())
+        return RayCluster(address=self.address.text().strip(), cpus=self.cpus.value(), gpus=self.gpus.value())
 
     @property
     def ready(self) -> bool:
@@ -90,6 +88,18 @@ class SweepPlace(QWidget):
         self.changed.emit()
 
     def _show(self) -> None:
-        for widget in (self.address, self.gpus):
+        for widget in (self.address, self.cpus, self.gpus):
             widget.setVisible(self.on_ray)
         self._note.setVisible(self.on_ray and self._missing)
+
+
+def _share(unit: str, most: float, tip: str, parent: QWidget) -> QDoubleSpinBox:
+    """Return a field for what a run gets of a unit, such as ``CPU``."""
+    field = QDoubleSpinBox(parent)
+    field.setObjectName(f"sweep.{unit.lower()}s")
+    field.setAccessibleName(f"{unit}s of a run")
+    field.setToolTip(tip)
+    field.setRange(0.0, most)
+    field.setSuffix(f" {unit}")
+    fix_size(field, width=_SHARE)
+    return field

@@ -30,7 +30,7 @@ _NEVER = {
     "checkpoint.previous.safetensors": "its step depends on when the run was killed",
 }
 """Files that are not compared, and why."""
-_STATE_OWN = {"run", "name", "created", "seconds"}
+_STATE_OWN = {"run", "name", "created", "seconds", "start"}
 
 
 def differences(first: Path, second: Path) -> Differences:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nfkd.flows.flow import Flow
+from nfkd.protocol.records import StartRecord
 
 
 class Ranks:
@@ -22,17 +23,18 @@ class Ranks:
     ----------
     rank, size
         The number of this process, from 0, and of all processes.
-    label
-        How they were started, such as ``2 (gloo, started by torchrun)``; empty for one process.
     """
 
     rank: int = 0
     size: int = 1
-    label: str = ""
 
     def device(self, device: torch.device) -> torch.device:
         """Return the device of this process, from that of the experiment."""
         return device
+
+    def record_start(self, start: StartRecord | None) -> StartRecord | None:
+        """Return how the run was started, from what is known about the start of this process."""
+        return start
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums of tensors over all processes, which call this together; all have one dtype."""

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
-import torch
 
-import nfkd
-from nfkd.config import ComputeConfig, ConfigError, ExperimentConfig
+from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.config.paths import config_paths
 from nfkd.config.problems import ConfigProblem
 from nfkd.engine.compare_service import CompareService
@@ -33,11 +29,11 @@ from nfkd.engine.run_follower import read_live_run
 from nfkd.engine.run_guard import RunGuard
 from nfkd.engine.run_queue import QueuedRun, RunQueue
 from nfkd.engine.run_watch import RunWatch
+from nfkd.engine.status import engine_status
 from nfkd.engine.sweep_service import SweepService
 from nfkd.engine.threads import RequestThreads
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.describe import check, describe
-from nfkd.planning.devices import device_name, resolve_device, thread_count
 from nfkd.planning.plans import teacher_label
 from nfkd.planning.times import time_estimate
 from nfkd.protocol import requests as ask
@@ -360,20 +356,7 @@ class Engine:
 
     async def _status(self, request: ask.Status) -> ask.EngineStatus:
         del request
-        compute = ComputeConfig()
-        device = resolve_device(compute)
-        return ask.EngineStatus(
-            version=nfkd.__version__,
-            torch=str(torch.__version__),
-            device=str(device),
-            device_name=device_name(device),
-            threads=thread_count(compute),
-            pid=os.getpid(),
-            clients=len(self._listeners),
-            active=self._runs.active,
-            queue=self._runs.state,
-            machine=platform.node(),
-        )
+        return engine_status(clients=len(self._listeners), active=self._runs.active, queue=self._runs.state)
 
     async def _shutdown(self, request: ask.Shutdown) -> ask.Done:
         del request

@@ -15,6 +15,7 @@ from nfkd.evaluation.report_parts import (
     VERDICTS,
     Figures,
     data_hashes,
+    device_of,
     mean_text,
     render,
     settings_text,
@@ -145,7 +146,7 @@ def _figures(record: RunRecord, figures: Figures) -> Iterator[dict[str, str]]:
 def _repeat(record: RunRecord) -> Iterator[tuple[str, str]]:
     row, seeds = record.row, record.config.seeds.values()
     yield "seeds", ", ".join(map(str, seeds))
-    yield "device", row.device or "–"
+    yield "device", device_of(record)
     yield "started", f"{datetime.fromtimestamp(row.created, UTC):%Y-%m-%d %H:%M} UTC"
     yield from versions_of(record).items()
     yield "digest of the settings", record.config.digest()

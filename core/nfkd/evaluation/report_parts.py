@@ -164,6 +164,12 @@ def versions_of(record: RunRecord) -> dict[str, str]:
     return started.versions if started is not None else {}
 
 
+def device_of(record: RunRecord) -> str:
+    """Return the device of a run, and how it was started if not plainly on this machine."""
+    row = record.row
+    return ", ".join(filter(None, (row.device or "–", row.start.describe() if row.start is not None else "")))
+
+
 def data_hashes(record: RunRecord) -> dict[str, str]:
     """Return the number of examples and the hash of each part of a run's data; empty for runs of earlier versions.
 

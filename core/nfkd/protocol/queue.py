@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import msgspec
 
 from nfkd.protocol.records import Message
@@ -156,3 +158,17 @@ class SweepAccepted(Message, frozen=True):
 
 SweepRequest = EstimateSweep | RunSweep | ContinueSweep | StopSweep
 SweepReply = SweepDescription | SweepAccepted
+
+
+def public_address(address: str) -> str:
+    """Return an address without user name, password and query.
+
+    Examples
+    --------
+    >>> public_address("ray://me:secret@host:10001?token=1")
+    'ray://host:10001'
+    """
+    if "//" not in address:
+        return address.rpartition("@")[2].partition("?")[0]
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

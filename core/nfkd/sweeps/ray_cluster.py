@@ -15,9 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import nfkd
-from nfkd.protocol.queue import RayCluster
+from nfkd.protocol.queue import RayCluster, public_address
 from nfkd.runs.errors import RunError
-from nfkd.runs.launch_file import public_address
 
 INSTALL = "Install it with: pip install 'nfkd[cluster]'"
 LOCAL, AUTO = "local", "auto"

@@ -14,11 +14,10 @@ import msgspec
 from nfkd.building import replacing_directory
 from nfkd.files import is_regular, replace_file
 from nfkd.protocol.events import ErrorInfo, LogLine, RunChanged, RunEvent, RunFailed
-from nfkd.protocol.queue import RayCluster
-from nfkd.protocol.records import RunState
+from nfkd.protocol.queue import RayCluster, public_address
+from nfkd.protocol.records import RunState, StartRecord
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.labels import LABELS
-from nfkd.runs.launch_file import Launch, public_address
 from nfkd.runs.layout import is_run
 from nfkd.runs.log import append_log
 from nfkd.runs.parcel import pieces, write_piece
@@ -134,8 +133,8 @@ class RayExecutor:
                 self._actor = ray.remote(RunWorker).options(**options).remote()
             files, donors = _put(start.path), _donors(start)
         address = public_address(cluster.address)
-        launch = Launch(how="ray", address=address, cpus=cluster.cpus, gpus=cluster.gpus, attempt=attempt)
-        order = Order(start.path.name, start.config, start.resume or attempt > 1, launch, self._kinds)
+        record = StartRecord(how="ray", address=address, cpus=cluster.cpus, gpus=cluster.gpus, attempt=attempt)
+        order = Order(start.path.name, start.config, start.resume or attempt > 1, record, self._kinds)
         self._call(self._actor.begin, order, files, donors, before=True)
         asked = False
         while True:

@@ -23,10 +23,8 @@ from nfkd.building import private_directory
 from nfkd.config import ExperimentConfig
 from nfkd.config.paths import config_paths
 from nfkd.files import is_taken
-from nfkd.protocol.events import LogLine, RunEvent, StageFinished, StageStarted
-from nfkd.protocol.records import RunState
-from nfkd.runs.launch_file import Launch, write_launch
-from nfkd.runs.log import append_log
+from nfkd.protocol.events import RunEvent, StageFinished, StageStarted
+from nfkd.protocol.records import RunState, StartRecord
 from nfkd.runs.parcel import Piece, pieces, write_piece
 from nfkd.training.control import Control
 from nfkd.training.job import execute_run
@@ -44,7 +42,7 @@ class Order:
     ----------
     name, config, resume
         Of its directory; its experiment; whether to continue from its checkpoints.
-    launch
+    start
         How it was started; the worker adds its own name.
     kinds
         Events to send; empty for all.
@@ -53,7 +51,7 @@ class Order:
     name: str
     config: ExperimentConfig
     resume: bool
-    launch: Launch
+    start: StartRecord
     kinds: tuple[type, ...] = ()
 
 
@@ -151,12 +149,10 @@ class RunWorker:
             text = f"{files} does not exist on {socket.gethostname()}. Workers read data files at the same path."
             return Ended("failed", text)
         outgoing = _Outgoing(path, order.kinds, self._copy, self._messages)
-        launch = msgspec.structs.replace(order.launch, node=socket.gethostname())
-        write_launch(path, launch)
-        line = LogLine(run=str(path), level="info", text=_describe(launch), time=time.time())
-        append_log(path, line)
-        outgoing.emit(line)
-        state = execute_run(path, order.config, outgoing.emit, self._control, resume=order.resume, donors=donors)
+        start = msgspec.structs.replace(order.start, machines=[socket.gethostname()])
+        state = execute_run(
+            path, order.config, outgoing.emit, self._control, resume=order.resume, donors=donors, start=start
+        )
         outgoing.finish()
         return Ended(state)
 
@@ -209,8 +205,3 @@ def _unpack(directory: Path, references: Sequence[Any]) -> Path:
     for reference in references:
         write_piece(directory, ray.get(reference))
     return directory
-
-
-def _describe(launch: Launch) -> str:
-    again = f", attempt {launch.attempt}" if launch.attempt > 1 else ""
-    return f"Started by Ray at {launch.address} on {launch.node} ({launch.cpus:g} CPU, {launch.gpus:g} GPU){again}"

@@ -37,6 +37,7 @@ from nfkd.protocol.events import (
     StageSummary,
     Verdict,
 )
+from nfkd.protocol.records import StartRecord
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import USUAL, Role, role_name
 from nfkd.protocol.times import StageTime
@@ -82,6 +83,8 @@ class Experiment:
         Directories of other runs. A teacher that one of them has trained in the same way is taken over, not trained.
     ranks
         The processes that train together, of which this one leads; by default it is alone.
+    start
+        What started this process, if it was not NFKD on this machine.
     """
 
     def __init__(
@@ -96,8 +99,10 @@ class Experiment:
         units: Mapping[Role, UnitTimes] | None = None,
         donors: Sequence[Path] = (),
         ranks: Ranks | None = None,
+        start: StartRecord | None = None,
     ) -> None:
         self._ranks = ranks or Ranks()
+        self._start = self._ranks.record_start(start)
         self._teacher, self._units, self._donors = teacher, units, tuple(donors)
         self._run, self._config, self._emit, self._control, self._resume = run, config, emit, control, resume
         self._row = read_row(run)
@@ -145,10 +150,10 @@ class Experiment:
         self._ranks.begin_run(
             lambda: RunStart(self._config, fingerprint_text(load_dataset(self._config.data)), threads)
         )
-        self.change(state="running", device=str(device), cause="", seeds_done=0)
+        self.change(state="running", device=str(device), cause="", seeds_done=0, start=self._start)
         started = "Resumed" if self._resume else "Started"
-        processes = f", processes: {label}" if (label := self._ranks.label) else ""
-        self.log(f"{started} on {device_name(device)}, {threads} threads{processes}: {description.data}")
+        how = f", {self._start.describe()}" if self._start is not None else ""
+        self.log(f"{started} on {device_name(device)}, {threads} threads{how}: {description.data}")
         for warning in self._config.notices if self._resume else description.warnings:
             self.log(f"{warning.path}: {warning.message}", "warning")
         if data_warning:

@@ -17,7 +17,7 @@ from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.isolation import plain_torch
 from nfkd.planning.times import UnitTimes
 from nfkd.protocol.events import ErrorInfo, RunEvent, RunFailed, RunFinished
-from nfkd.protocol.records import RunState
+from nfkd.protocol.records import RunState, StartRecord
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError, describe_error, moved_away
 from nfkd.runs.lock import run_lock
@@ -39,6 +39,7 @@ def execute_run(
     units: Mapping[Role, UnitTimes] | None = None,
     donors: Sequence[Path] = (),
     ranks: Ranks | None = None,
+    start: StartRecord | None = None,
 ) -> RunState:
     """Execute a run, from its first step or from its checkpoints; arguments as for `Experiment`.
 
@@ -51,7 +52,7 @@ def execute_run(
         ``finished``, ``stopped`` or ``failed``.
     """
     if ranks is None and config.compute.devices > 1:
-        return launch_run(Launch(run, config, resume, units, tuple(donors)), emit, control)
+        return launch_run(Launch(run, config, resume, units, tuple(donors), start), emit, control)
     state: RunState = "failed"
     last: RunFinished | RunFailed | None = None
     ended = False
@@ -64,7 +65,16 @@ def execute_run(
     try:
         with run_lock(run):
             experiment = Experiment(
-                run, config, watch, control, resume=resume, teacher=teacher, units=units, donors=donors, ranks=ranks
+                run,
+                config,
+                watch,
+                control,
+                resume=resume,
+                teacher=teacher,
+                units=units,
+                donors=donors,
+                ranks=ranks,
+                start=start,
             )
             try:
                 experiment.execute()

@@ -23,7 +23,7 @@ import msgspec
 from nfkd.config import ExperimentConfig
 from nfkd.planning.times import UnitTimes
 from nfkd.protocol.events import RunChanged, RunEvent, RunFailed, RunFinished
-from nfkd.protocol.records import RunState
+from nfkd.protocol.records import RunState, StartRecord
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError
 from nfkd.runs.state import ACTIVE, read_row, write_row
@@ -45,6 +45,7 @@ class Launch:
     resume: bool
     units: Mapping[Role, UnitTimes] | None
     donors: tuple[Path, ...]
+    start: StartRecord | None
 
 
 def launch_run(launch: Launch, emit: Callable[[RunEvent], None], control: Control) -> RunState:

@@ -25,7 +25,7 @@ from nfkd.training.control import Control, LiveWeights
 from nfkd.training.follower import follow
 from nfkd.training.job import execute_run
 from nfkd.training.launch import ADDRESS, KEY, Launch, record_failure, send_to
-from nfkd.training.ranks import RESUME, GroupRanks, World, world_of
+from nfkd.training.ranks import RESUME, GroupRanks, Starter, World, world_of
 
 _GRACE = 20.0  # seconds for a checkpoint; torchrun kills a process 30 s after its signal
 
@@ -48,7 +48,7 @@ def main(device: str) -> int:
 
 
 @contextmanager
-def leading(world: World, compute: ComputeConfig, started: str) -> Iterator[GroupRanks]:
+def leading(world: World, compute: ComputeConfig, started: Starter) -> Iterator[GroupRanks]:
     """Be rank 0; at the end the others end, too. Arguments as for `GroupRanks`."""
     ranks = GroupRanks(world, compute, started)
     try:
@@ -62,7 +62,7 @@ def follow_torchrun(world: World, compute: ComputeConfig) -> int:
     return be_follower(world, compute, "torchrun")
 
 
-def be_follower(world: World, compute: ComputeConfig, started: str) -> int:
+def be_follower(world: World, compute: ComputeConfig, started: Starter) -> int:
     """Be a rank above 0 until rank 0 ends the run; return the exit code. Arguments as for `GroupRanks`."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # rank 0 ends the run, with a checkpoint
@@ -103,6 +103,7 @@ def _lead(ranks: GroupRanks, connection: Connection) -> int:
         resume=launch.resume,
         units=launch.units,
         donors=launch.donors,
+        start=launch.start,
         ranks=ranks,
     )
     send(("end", state))

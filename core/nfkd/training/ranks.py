@@ -17,6 +17,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Literal
 
+import msgspec
 import psutil
 import torch
 import torch.distributed as dist
@@ -27,11 +28,14 @@ from nfkd.config import ComputeConfig, ConfigError, ConfigProblem, ExperimentCon
 from nfkd.distillation.ranks import Ranks
 from nfkd.flows.flow import Flow
 from nfkd.planning.devices import device_problems, resolve_device
+from nfkd.protocol.records import StartRecord
 from nfkd.runs.errors import RunError
 from nfkd.training.diagnosis import DivergedError
 
 Command = Literal["begin run", "begin stage", "step", "compare", "end stage", "close"]
 COMMANDS: tuple[Command, ...] = ("begin run", "begin stage", "step", "compare", "end stage", "close")
+
+Starter = Literal["nfkd", "torchrun"]
 
 _EXCHANGE_LIMIT = timedelta(minutes=30)
 _NO_LIMIT = timedelta(days=3650)
@@ -116,7 +120,7 @@ class GroupRanks(Ranks):
     compute
         Selects the kind of device.
     started
-        What started the processes, such as ``torchrun``.
+        What started the processes.
 
     Raises
     ------
@@ -126,13 +130,13 @@ class GroupRanks(Ranks):
         When the other processes cannot be reached.
     """
 
-    def __init__(self, world: World, compute: ComputeConfig, started: str) -> None:
+    def __init__(self, world: World, compute: ComputeConfig, started: Starter) -> None:
         self.rank, self.size, self._local_rank = world.rank, world.size, world.local_rank
         if problems := device_problems(compute):
             raise ConfigError(problems)
         self._device = self.device(resolve_device(compute))
-        backend = "nccl" if self._device.type == "cuda" else "gloo"
-        self.label = f"{self.size} ({backend}, started by {started})"
+        self._started: Starter = started
+        self._backend = "nccl" if self._device.type == "cuda" else "gloo"
         self._clear = True  # whether the others wait for a command
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)
@@ -140,7 +144,7 @@ class GroupRanks(Ranks):
         try:
             self._store, _, _ = next(rendezvous("env://", timeout=_EXCHANGE_LIMIT))
             dist.init_process_group(
-                backend, store=self._store, rank=self.rank, world_size=self.size, timeout=_EXCHANGE_LIMIT
+                self._backend, store=self._store, rank=self.rank, world_size=self.size, timeout=_EXCHANGE_LIMIT
             )
             self._control: Any = dist.new_group(backend="gloo", timeout=_NO_LIMIT)
         except RuntimeError as error:
@@ -149,6 +153,15 @@ class GroupRanks(Ranks):
                 title, cause, "Start as many processes as WORLD_SIZE says, on machines that connect."
             ) from error
         self._processes = self._all(_Process(socket.gethostname(), os.getpid()))
+
+    def record_start(self, start: StartRecord | None) -> StartRecord:
+        """Return how the run was started; `start` says what started this machine's processes, if not NFKD."""
+        return msgspec.structs.replace(
+            start or StartRecord(how=self._started),
+            world_size=self.size,
+            backend=self._backend,
+            machines=list(dict.fromkeys(process.host for process in self._processes)),
+        )
 
     # --- sums of the step -----------------------------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ class SeedRun:
             compared=len(context.reference.test),
             floors=context.reference.floors,
             features=features.info if isinstance(features, LocalFeatures) else None,
-            versions=library_versions() | ({"processes": ranks} if (ranks := context.ranks.label) else {}),
+            versions=library_versions(),
             latents=features is None and (context.teacher is None or "latents" not in context.teacher.unsupported),
         )
         self._writer = self._open_writer(started)

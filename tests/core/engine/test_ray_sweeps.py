@@ -15,14 +15,14 @@ from nfkd.runs.state import read_row
 from tests.core.engine.test_sweeps import states, sweep_of
 from tests.core.engine.watched import Watched, refusal, run_engine
 
-LOCAL = RayCluster(address="local", local_cpus=2)
+LOCAL = RayCluster(address="local", local_cpus=1)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="needs ray")
 def test_a_sweep_on_ray_is_followed_stopped_and_continued(tmp_path: Path) -> None:
     async def scenario(watched: Watched) -> None:
-        long = {"teacher_steps": 30, "student_steps": 400}
+        long = {"teacher_steps": 30, "student_steps": 100, "baseline": False}
         reply = await watched.engine.answer(
             RunSweep(config=sweep_of(4, 5, training=long), folder=str(tmp_path), cluster=LOCAL)
         )
@@ -46,7 +46,7 @@ def test_a_sweep_on_ray_is_followed_stopped_and_continued(tmp_path: Path) -> Non
         assert states(folder) == dict.fromkeys(["hidden-4", "hidden-5"], "finished")
         finished = {event.run for event in watched.seen if isinstance(event, events.RunFinished)}
         assert finished == {first, str(folder / "hidden-5")}
-        assert json.loads((folder / "hidden-5" / "launch.json").read_text())["how"] == "ray"
+        assert json.loads((folder / "hidden-5" / "state.json").read_text())["row"]["start"]["how"] == "ray"
 
     run_engine(scenario)
 

@@ -1,8 +1,7 @@
-"""The files of a run in pieces, the record of its start, and the replacement of its directory."""
+"""The files of a run in pieces, and the replacement of its directory."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nfkd.building import private_directory, replacing_directory
-from nfkd.runs.errors import RunError
-from nfkd.runs.launch_file import LAUNCH, Launch, public_address, read_launch, write_launch
 from nfkd.runs.parcel import pieces, write_piece
 
 NAMES = st.text("abcxyz.-_ ä", min_size=1, max_size=8).filter(lambda name: bool(name.strip(". ")))
@@ -89,31 +86,3 @@ def test_private_directories_of_ended_processes_are_removed(tmp_path: Path, monk
     other = private_directory("nfkd-test-")
     assert {path.name for path in tmp_path.iterdir()} == {own.name, other.name}
     assert own.stat().st_mode & 0o077 == 0
-
-
-def test_the_record_of_a_start_is_read_again(tmp_path: Path) -> None:
-    assert read_launch(tmp_path) is None
-    write_launch(tmp_path, Launch(how="ray", address="local", node="box", cpus=2.0, gpus=0.5, attempt=2))
-    saved = json.loads((tmp_path / LAUNCH).read_text())
-    assert saved == {
-        "how": "ray", "world_size": 1, "address": "local", "node": "box", "cpus": 2.0, "gpus": 0.5, "attempt": 2,
-    }  # fmt: skip
-    found = read_launch(tmp_path)
-    assert found is not None
-    assert (found.node, found.attempt) == ("box", 2)
-    (tmp_path / LAUNCH).write_text("{")
-    with pytest.raises(RunError, match="not known how"):
-        read_launch(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("ray://me:secret@host:10001", "ray://host:10001"),
-        ("ray://host:10001?token=secret", "ray://host:10001"),
-        ("me:secret@host:6379", "host:6379"),
-        ("auto", "auto"),
-    ],
-)
-def test_an_address_is_shown_without_secrets(address: str, public: str) -> None:
-    assert public_address(address) == public

@@ -171,3 +171,13 @@ def test_shares_that_ray_does_not_know_are_refused(option: list[str], tmp_path: 
     with pytest.raises(SystemExit):
         main(["sweep", "file.toml", "--out", str(tmp_path), *option])
     assert option[0] in capsys.readouterr().err
+
+
+def test_without_ray_the_message_says_how_to_install_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfkd.sweeps.ray_cluster.has_ray", lambda: False)
+    file = saved(sweep_of(GRID), tmp_path)
+    assert main(["sweep", file, "--out", str(tmp_path / "sweep"), "--ray", "local"]) == 2
+    assert "Ray is not installed. Install it with: pip install 'nfkd[cluster]'" in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()

@@ -1,7 +1,7 @@
 """Experiments that two processes train as one does; run by torchrun, this executes them and says what it wrote.
 
-``torchrun … ranked.py FOLDER`` executes every case in FOLDER. ``torchrun … ranked.py kill STEP ARGUMENTS`` is the
-command line with the given arguments, whose rank 1 kills itself after a step of the student.
+``torchrun … ranked.py FOLDER PORT STEP ARGUMENTS`` executes every case in FOLDER. Then it is the command line with the
+given arguments, whose rank 1 kills itself after a step of the student.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def kill_itself(step: int) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "kill":
-        kill_itself(int(sys.argv[2]))
-        sys.exit(main(sys.argv[3:]))
     execute_all(Path(sys.argv[1]))
+    # The processes meet a second time, at another port: the first store has the addresses of the first time.
+    os.environ |= {"MASTER_PORT": sys.argv[2], "TORCHELASTIC_USE_AGENT_STORE": "False"}
+    kill_itself(int(sys.argv[3]))
+    sys.exit(main(sys.argv[4:]))

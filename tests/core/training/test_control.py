@@ -105,3 +105,17 @@ def test_a_failed_copy_does_not_end_training() -> None:
     future = control.live_weights()
     control.poll(fail)
     assert isinstance(future.exception(10), MemoryError)
+
+
+def test_requests_before_and_after_the_connection_reach_another_process() -> None:
+    here, there, sent = Control(), Control(), []
+    here.pause()
+    here.forward(sent.append)
+    here.stop("run")
+    weights = here.live_weights()
+    for request in sent:
+        there.receive(request, here.receive_weights)
+    with pytest.raises(StopRun):
+        there.poll(copy)
+    assert weights.result(timeout=0).step == 7
+    assert [request[0] for request in sent] == ["pause", "stop", "weights"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +22,7 @@ from nfkd.planning.describe import describe
 from nfkd.planning.devices import device_problems
 from nfkd.protocol import events
 from nfkd.runs.reader import open_run
-from nfkd.training.api import prepare
-from nfkd.training.control import Control
+from nfkd.training.control import Control, LiveWeights
 from nfkd.training.job import execute_run
 from nfkd.training.ranks import World, with_world, world_of
 from tests.core.tiny import moons
@@ -35,19 +37,34 @@ TOLERANCE = 2e-4
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 
 
-def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the script `ranked.py` in two processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return subprocess.run([*command, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=500, check=False)
+@dataclass(frozen=True)
+class Torchrun:
+    """What two processes did: the folder of the cases, and how they ended when one of them was killed in `run`."""
+
+    folder: Path
+    run: Path
+    ended: subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the cases that two processes have executed."""
+def torchrun(tmp_path_factory: pytest.TempPathFactory) -> Torchrun:
+    """Execute the script `ranked.py` in two processes."""
     folder = tmp_path_factory.mktemp("ranks")
-    done = torchrun(str(folder))
-    assert done.returncode == 0, done.stderr
-    return folder
+    experiment, run = str(folder / "experiment.toml"), folder / "killed in training"
+    ranked.killed(compute={"devices": 2}).save(experiment)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
+    with socket.create_server(("localhost", 0)) as free:
+        port = str(free.getsockname()[1])
+    arguments = [str(folder), port, "13", "run", experiment, "--out", str(run)]
+    ended = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=400, check=False)
+    assert (folder / "follower.json").is_file(), ended.stderr
+    return Torchrun(folder, run, ended)
+
+
+@pytest.fixture(scope="module")
+def together(torchrun: Torchrun) -> Path:
+    """Return the folder of the cases that two processes have executed."""
+    return torchrun.folder
 
 
 # --- the same figures -------------------------------------------------------------------------------------------------
@@ -89,7 +106,10 @@ def test_only_rank_0_writes(together: Path) -> None:
 @pytest.mark.slow
 def test_a_run_records_how_it_was_started(together: Path) -> None:
     record = open_run(together / "pool")
-    assert record.snapshot().seeds[0].versions["processes"] == "2 (gloo, started by torchrun)"
+    start = record.row.start
+    assert start is not None
+    assert (start.how, start.world_size, start.backend) == ("torchrun", 2, "gloo")
+    assert start.machines == [socket.gethostname()]
     assert record.config.compute.devices == 2
 
 
@@ -103,27 +123,37 @@ def rank_processes() -> list[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_killed_ranks_end_the_run_and_it_resumes_bit_for_bit(together: Path, tmp_path: Path) -> None:
-    config, run = ranked.killed(compute={"devices": 2}), tmp_path / "run"
-    config.save(tmp_path / "experiment.toml")
-
-    ended = torchrun("kill", "13", "run", str(tmp_path / "experiment.toml"), "--out", str(run))
-    assert ended.returncode
-    assert "Rank 1 of the run ended" in ended.stderr
+def test_killed_ranks_end_the_run_and_it_resumes_bit_for_bit(torchrun: Torchrun) -> None:
+    config, run = ranked.killed(compute={"devices": 2}), torchrun.run
+    assert torchrun.ended.returncode
+    assert "Rank 1 of the run ended" in torchrun.ended.stderr
     row = open_run(run).row
     assert (row.state, "Rank 1" in row.cause) == ("failed", True)
 
-    seen: list[events.RunEvent] = []
+    # Resumed in processes that NFKD starts: paused, asked for weights, continued; then rank 0 is killed.
+    control, weights, seen = Control(), list[Future[LiveWeights]](), list[events.RunEvent]()
     victims: list[int] = []
+    control.pause()
 
-    def kill(event: events.RunEvent) -> None:
+    def watch(event: events.RunEvent) -> None:
         seen.append(event)
-        if isinstance(event, events.CurvePoints) and event.stage == "student" and not victims:
+        if isinstance(event, events.RunChanged) and event.row.state == "paused":
+            weights.append(control.live_weights())
+            weights[0].add_done_callback(lambda _: control.resume())
+        if isinstance(event, events.CurvePoints) and not victims:
             leader = next(each for each in rank_processes() if each.environ()["RANK"] == "0")
             victims.append(leader.pid)
             leader.kill()
 
-    assert execute_run(run, config, kill, Control(), resume=True) == "failed"
+    assert execute_run(run, config, watch, control, resume=True) == "failed"
+    live = weights[0].result(timeout=0)
+    assert (live.stage, live.seed, live.step) == ("student", 1, 8)  # of the last checkpoint
+    assert all(value.isfinite().all() for value in live.weights.values())
+    changes = [event.row for event in seen if isinstance(event, events.RunChanged)]
+    assert [row.state for row in changes][:3] == ["running", "paused", "running"]
+    start = changes[0].start
+    assert start is not None
+    assert (start.how, start.world_size, start.backend) == ("nfkd", 2, "gloo")
     last = seen[-1]
     assert isinstance(last, events.RunFailed)
     assert last.error.title == "Rank 0 of the run ended"
@@ -132,31 +162,7 @@ def test_killed_ranks_end_the_run_and_it_resumes_bit_for_bit(together: Path, tmp
     assert rank_processes() == []
 
     nfkd.run(config, run, resume=True)
-    assert_same(run, together / "killed", config)
-
-
-@pytest.mark.slow
-def test_requests_reach_the_processes(tmp_path: Path) -> None:
-    config = ranked.killed(compute={"devices": 2}, training={"student_steps": 2000})
-    control, weights, states = Control(), [], []
-
-    def watch(event: events.RunEvent) -> None:
-        if isinstance(event, events.RunChanged):
-            states.append(event.row.state)
-            if event.row.state == "paused":
-                weights.append(control.live_weights())
-                weights[0].add_done_callback(lambda _: control.resume())
-        if isinstance(event, events.StageStarted) and event.stage == "student":
-            control.pause()
-        if isinstance(event, events.CurvePoints) and event.stage == "student" and weights:
-            control.stop("run")
-
-    run = prepare(config, tmp_path / "run")
-    assert execute_run(run, config, watch, control) == "stopped"
-    live = weights[0].result(timeout=0)
-    assert (live.stage, live.seed) == ("student", 1)
-    assert all(value.isfinite().all() for value in live.weights.values())
-    assert [state for state in states if state in ("paused", "stopped")] == ["paused", "stopped"]
+    assert_same(run, torchrun.folder / "killed", config)
 
 
 # --- input that is refused --------------------------------------------------------------------------------------------

@@ -132,11 +132,12 @@ def test_a_ray_cluster_is_chosen_with_its_address_and_the_gpus_of_a_run(
         assert not start.isEnabled()
         QTest.keyClicks(address, "ray://head:10001")
         child(dialog, QDoubleSpinBox, "sweep.gpus").setValue(0.5)
+        child(dialog, QDoubleSpinBox, "sweep.cpus").setValue(4)
         click(dialog, QPushButton, "sweep.start")
         await settled(window.studio)
         [request] = [request for request in script.asked if isinstance(request, RunSweep)]
         assert request.cluster is not None
-        assert (request.cluster.address, request.cluster.gpus, request.cluster.cpus) == ("ray://head:10001", 0.5, 1.0)
+        assert (request.cluster.address, request.cluster.gpus, request.cluster.cpus) == ("ray://head:10001", 0.5, 4.0)
 
     do(scenario())
 
