@@ -177,7 +177,7 @@ def _sampled_digest(rows: FileRows) -> str:
 
 @contextmanager
 def _locked(file: ConfigPath, folder: Path) -> Iterator[None]:
-    """Hold the lock of a file's indexes; while another process builds one, say so."""
+    """Hold the lock of a file's indexes; while another thread or process builds one, say so."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -189,7 +189,7 @@ def _locked(file: ConfigPath, folder: Path) -> Iterator[None]:
             lock.acquire(timeout=1)
             break
         except Timeout:
-            progress(f"Another process prepares {file.path.name}: waiting.")
+            progress(f"{file.path.name} is already being prepared to be read from disk: waiting.")
     try:
         yield
     finally:

@@ -45,6 +45,8 @@ def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the cases that two processes have executed."""
     folder = tmp_path_factory.mktemp("ranks")
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    np.savetxt(folder / "rows.csv", rows, delimiter=",", header="a,b", comments="")
     done = torchrun(str(folder))
     assert done.returncode == 0, done.stderr
     return folder
@@ -54,9 +56,10 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["all terms", "pool"])
+@pytest.mark.parametrize("name", ["all terms", "pool", "disk"])
 def test_two_processes_give_the_curves_of_one(name: str, together: Path, tmp_path: Path) -> None:
-    config = ranked.CASES[name]()
+    table = together / "rows.csv"
+    config = ranked.from_disk(table, "memory") if name == "disk" else ranked.CASES[name]()
     with ranked.spoiled():
         alone = nfkd.run(config, tmp_path / "run").curves
     shared = open_run(together / name).curves
