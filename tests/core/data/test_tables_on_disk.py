@@ -302,8 +302,8 @@ def test_a_full_disk_is_reported_with_the_size(tmp_path: Path, cache: Path, monk
     path = write(tmp_path / "t.csv", rows())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
     message = refusal(path, storage="disk")
-    assert "needs about 0.1 GiB" in message
-    assert "0.0 GiB are free: free some space" in message
+    assert "needs about 0.06 GiB" in message
+    assert "0.00 GiB are free: free some space" in message
     assert [each.suffix for each in cache.iterdir()] == [".lock"]
 
 

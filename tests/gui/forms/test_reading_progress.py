@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from nfkd.config.toml import toml_text
 from nfkd.protocol.data import CancelReading, PreviewData
 from nfkd.protocol.events import DataReading, ErrorInfo
 from nfkd.protocol.requests import Describe
@@ -30,10 +30,10 @@ def reading(form_with_preview: ExperimentForm, ready: Studio, script: Any, settl
     choose(form_with_preview, "data.kind", "two_moons")
     ready.data_preview.refresh()
     ready.experiment.describe()
-    [asked] = {request.config for request in script.asked[-2:] if isinstance(request, PreviewData)}
+    assert ready.experiment.config is not None
     script.emit(DataReading(data="other = 1", message="Another data set."))
     assert "Another data set." not in all_text(form_with_preview)
-    script.emit(DataReading(data=asked, message=SAID))
+    script.emit(DataReading(data=toml_text(ready.experiment.config.data), message=SAID))
     return client
 
 
@@ -50,3 +50,32 @@ def test_a_long_reading_shows_progress_until_the_preview(
     assert message(form).startswith("1,259 train")
     assert not part(form, "preview.reading_bar").isVisible()
     assert SAID not in all_text(form)
+
+
+def test_a_cancelled_reading_can_be_repeated(
+    form_with_preview: ExperimentForm,
+    ready: Studio,
+    reading: Any,
+    script: Any,
+    qtbot: QtBot,
+    settled: Callable[[], None],
+) -> None:
+    form, cancel = form_with_preview, part(form_with_preview, "preview.cancel_reading")
+    reported: list[ErrorInfo] = []
+    ready.failed.connect(reported.append)
+    qtbot.mouseClick(cancel, Qt.MouseButton.LeftButton)
+    assert not cancel.isEnabled()
+    assert "Cancelling" in all_text(form)
+    qtbot.waitUntil(lambda: any(isinstance(request, CancelReading) for request in script.asked))
+    error = ErrorInfo(title="The data was not read", cause="Reading it was cancelled.")
+    for _, fail in [*reading.waiting]:
+        fail(error)
+    reading.waiting.clear()
+    assert not cancel.isVisible()
+    assert "Reading it was cancelled." in message(form)
+    assert reported == []
+    reading.slow = ()
+    qtbot.mouseClick(part(form, "preview.read_again"), Qt.MouseButton.LeftButton)
+    settled()
+    assert message(form).startswith("1,259 train")
+    assert not part(form, "preview.read_again").isVisible()
