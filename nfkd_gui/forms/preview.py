@@ -28,6 +28,7 @@ from nfkd.text import plain, sentence
 from nfkd_gui.forms.findings import FindingList, problem_findings, unused_findings, warning_findings
 from nfkd_gui.forms.layout import fill_column
 from nfkd_gui.forms.reading_box import ReadingBox
+from nfkd_gui.forms.reading_progress import ReadingProgress
 from nfkd_gui.model.data_preview import DataPreviewModel
 from nfkd_gui.model.experiment import Experiment
 from nfkd_gui.plotting.mosaic import Mosaic, themed
@@ -81,10 +82,11 @@ class PreviewBox(QFrame):
         self.plane: Plane | None = None
         self.columns = _ColumnTable(self)
         self.download = _Download(model, self)
+        self.progress = ReadingProgress(model, self)
         self._layout = QVBoxLayout(self)
         set_space(self._layout, 8, 0, 8, 0, 0)
-        parts = (self.note, self._message, self.fixes, self.download, self.reading, self.mosaic, self.columns)
-        for widget in (*parts, self.unused, self.warnings):
+        parts = (self.note, self._message, self.progress, self.fixes, self.download, self.reading, self.mosaic)
+        for widget in (*parts, self.columns, self.unused, self.warnings):
             self._layout.addWidget(widget)
         self.reading.edited.connect(self.edited)
         for findings in (self.unused, self.warnings, self.fixes):
@@ -112,11 +114,12 @@ class PreviewBox(QFrame):
         self._show_findings(preview if model.valid else None)
         unit = preview.unit if preview is not None else ""
         self._message.setToolTip(tip(f"The likelihood is in {unit}.") if unit else "")
+        self.progress.refresh()
         self.download.refresh(may_fetch=preview is not None and preview.may_fetch)
         if preview is not self._shown:
             self._shown = preview
             self._show_contents(preview if complete else None)
-        parts = (self.note, self._message, self.download, self.reading, self.fixes)
+        parts = (self.note, self._message, self.progress, self.download, self.reading, self.fixes)
         shown = complete or not self.note.isHidden() or (model.valid and not all(part.isHidden() for part in parts))
         self.setVisible(bool(model.kind) and shown)
 

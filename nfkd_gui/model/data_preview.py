@@ -9,8 +9,17 @@ from PySide6.QtCore import QObject, Signal
 from nfkd.config import ConfigError
 from nfkd.config.datasets import DATA_KINDS, add_dataset, parse_data, parse_data_toml, remove_dataset, rename_dataset
 from nfkd.config.toml import toml_text
-from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData
-from nfkd.protocol.events import DataProgress, ErrorInfo
+from nfkd.protocol.data import (
+    CancelFetch,
+    CancelReading,
+    DataList,
+    DataPreview,
+    FetchData,
+    ListData,
+    NamedData,
+    PreviewData,
+)
+from nfkd.protocol.events import DataProgress, DataReading, ErrorInfo
 from nfkd.protocol.requests import Reply
 from nfkd_gui.link.mailbox import Ask
 from nfkd_gui.model.experiment import Experiment
@@ -33,6 +42,10 @@ class DataPreviewModel(QObject):
         Whether `preview` or `error` belongs to exactly these settings.
     error
         Why the engine could not make a preview.
+    reading
+        What the engine does, if it takes long to read the data for the preview.
+    stopped
+        Whether the user has cancelled that.
     datasets
         The user's named data sets.
     """
@@ -46,13 +59,15 @@ class DataPreviewModel(QObject):
         super().__init__(parent)
         self._ask = ask
         self._experiment = experiment
-        self._text = ""
+        self._text = self._path = ""
         self._fetching: dict[str, DataProgress | None] = {}
         self._cancelled: set[str] = set()
         self.kind = ""
         self.preview: DataPreview | None = None
         self.current = False
         self.error: ErrorInfo | None = None
+        self.reading = ""
+        self.stopped = False
         self.datasets: list[NamedData] = []
         self._inquiry = Inquiry(ask, "preview", _DEBOUNCE, self._request, self._replied, self._not_previewed, self)
         experiment.checked.connect(self._follow)
@@ -90,12 +105,29 @@ class DataPreviewModel(QObject):
 
     def _replied(self, reply: Reply) -> None:
         if isinstance(reply, DataPreview):
-            self.preview, self.error, self.current = reply, None, True
+            self.preview, self.error, self.current, self.reading = reply, None, True, ""
             self.changed.emit()
 
     def _not_previewed(self, error: ErrorInfo) -> None:
-        self.preview, self.error, self.current = None, error, True
+        self.preview, self.error, self.current, self.reading = None, error, True, ""
         self.changed.emit()
+
+    def stop_reading(self) -> None:
+        """Cancel the reading of the data."""
+        if self.reading:
+            self.stopped = True
+            self._cancel_reading()
+            self.changed.emit()
+
+    def read_again(self) -> None:
+        """Read data whose reading was cancelled."""
+        self.stopped, self.current, self.error = False, False, None
+        self.changed.emit()
+        self.refresh()
+        self._experiment.describe()
+
+    def _cancel_reading(self) -> None:
+        self._ask(CancelReading(config=self._text), lambda _reply: None, lambda _error: None)
 
     def list_datasets(self) -> None:
         """Ask the engine for the user's named data sets."""
@@ -168,9 +200,13 @@ class DataPreviewModel(QObject):
             self.changed.emit()
             self._ask(CancelFetch(data=self.kind), lambda _reply: None, self.failed.emit)
 
-    def show_progress(self, event: DataProgress) -> None:
-        """Show the progress of a download that this studio started."""
-        if event.data in self._fetching:
+    def show_progress(self, event: DataProgress | DataReading) -> None:
+        """Show the progress of a download that this studio started, or what the engine does to read this data."""
+        if isinstance(event, DataReading):
+            if event.data == self._text and not self.current and not self.stopped:
+                self.reading = event.message
+                self.changed.emit()
+        elif event.data in self._fetching:
             self._fetching[event.data] = event
             if event.data == self.kind:
                 self.changed.emit()
@@ -193,9 +229,20 @@ class DataPreviewModel(QObject):
             return
         if kind != self.kind:
             self.preview = None
+        path = _path(self._experiment)
+        if self.reading and path != self._path:  # with other settings of the same file, the preparation is of use
+            self._cancel_reading()
+        self._path = path
         self.kind, self._text, self.error, self.current = kind, text, None, False
+        self.reading, self.stopped = "", False
         self._inquiry.follow(text or None)
         self.changed.emit()
+
+
+def _path(experiment: Experiment) -> str:
+    """Return the path of the data; empty text where it has none."""
+    table = experiment.document.get("data")
+    return str(table.get("path", "")) if isinstance(table, dict) else ""
 
 
 def _kind_and_toml(experiment: Experiment) -> tuple[str, str]:

@@ -351,7 +351,7 @@ class Studio(QObject):
             if self.view is not None:
                 self.open_run(self.view.row.run)
             return
-        if isinstance(event, events.DataProgress):
+        if isinstance(event, events.DataProgress | events.DataReading):
             self.data_preview.show_progress(event)
             return
         if isinstance(event, events.QueueChanged):

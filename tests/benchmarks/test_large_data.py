@@ -80,7 +80,7 @@ def report(title: str, figures: dict[str, Any]) -> None:
         f"{figures['first_batch_cpu_s']:.1f} s), fingerprint {figures['fingerprint_s']:.1f} s; "
         f"step {figures['step_ms']:.1f} ms, of which waiting for the reader {figures['wait_ms']:.2f} ms "
         f"({100 * figures['share']:.1f} %); peak above imports: anonymous {above['RssAnon']:,} MiB, "
-        f"mapped files {above['RssFile']:,} MiB, both {above['VmHWM']:,} MiB",
+        f"files {above['RssFile']:,} MiB, all {above['VmHWM']:,} MiB",
         flush=True,
     )
 

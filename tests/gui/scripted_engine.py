@@ -320,6 +320,9 @@ class Script:
     def _cancelfetch(self, _request: ask.CancelFetch) -> ask.Done:
         return ask.Done()
 
+    def _cancelreading(self, _request: ask.CancelReading) -> ask.Done:
+        return ask.Done()
+
     def _listruns(self, request: ask.ListRuns) -> ask.RunList:
         return ask.RunList(folder=request.folder, rows=[view.row for view in self.views.values()])
 

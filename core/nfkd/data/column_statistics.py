@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from nfkd.data.examples import Examples, in_any_order, take
+from nfkd.data.examples import Examples, in_any_order, in_memory, take
+from nfkd.data.progress import Progress
 from nfkd.data.results import Keep, computed
 
 CHUNK = 2**21
@@ -127,9 +128,11 @@ class RowSource:
 
 
 def chunks_of(rows: Examples) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield all rows in their order, in chunks, each with the index of its first row."""
-    size = max(1, CHUNK // max(1, rows.shape[1]))
+    """Yield all rows in their order, in chunks, each with the index of its first row; report long reads from disk."""
+    size, progress = max(1, CHUNK // max(1, rows.shape[1])), Progress(at_once=False)
     for start in range(0, len(rows), size):
+        if not in_memory(rows):
+            progress(f"Reading the rows from disk: {start:,} of {len(rows):,} so far.")
         yield start, np.asarray(rows[start : start + size])
 
 

@@ -1,10 +1,12 @@
-"""Rows of a file that are read on access, through a memory map that is checked before each read."""
+"""Rows of a file that are read on access, without mapping it into memory."""
 
 from __future__ import annotations
 
 import math
-import mmap
+import os
+import weakref
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,18 +14,16 @@ import numpy as np
 from nfkd.data.files import ConfigPath, signature
 from nfkd.files import open_regular
 
-_MAPPED = 256 << 20  # bytes that stay mapped, about; the pages may remain in the system's cache
-_AROUND = 1 << 16  # bytes that the kernel maps around one row
-_SCATTERED = 4  # rows are scattered, if they are from more than so many times their number
+_LONGEST = 1 << 30  # bytes of one read; some systems allow no more than 2 GiB
 _CHANGED = "has changed while it was in use: restore it and resume the run, or start a new run with the new data"
 
 
 class FileRows:
-    """Rows of an uncompressed array in a file.
+    """Rows of an uncompressed array in a file, for several threads.
 
-    Reading beyond the end of a truncated file would end the process (SIGBUS), so its size is compared before each read.
-    What was read is unmapped after about 256 MiB. The kernel may map more around a row than is counted here: up to
-    2 MiB where it caches the file in large units. Such pages are the system's cache, which takes them back on demand.
+    They are read into arrays of their own rather than mapped: mapped pages would count as memory of the process, up to
+    the size of the file; a page that is not in memory would stop all threads, as NumPy keeps Python's lock while it
+    copies; and a read beyond the end of a truncated file would end the process (SIGBUS).
 
     Parameters
     ----------
@@ -38,39 +38,49 @@ class FileRows:
     def __init__(
         self, file: ConfigPath, dtype: np.dtype, shape: tuple[int, ...], offset: int = 0, *, watched: bool = False
     ) -> None:
-        self._file, self.dtype, self.shape = file, dtype, shape
-        self._needed = offset + math.prod(shape) * dtype.itemsize
+        self._file, self.dtype, self.shape, self._offset = file, dtype, shape, offset
+        self._size = math.prod(shape[1:]) * dtype.itemsize
+        self._lock = Lock()
         with open_regular(file.path) as stream:
             self._state = signature(file.path) if watched else None
-            self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        self._rows = np.frombuffer(self._map, dtype, math.prod(shape), offset).reshape(shape)
-        self._touched, self._scattered = 0, False
+            self._descriptor = os.dup(stream.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index: Any) -> np.ndarray:
-        changed = self._state is not None and signature(self._file.path) != self._state
-        if changed or self._map.size() < self._needed:
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+        """Return the rows of a slice or of an array of indices that are not negative."""
+        if self._state is not None and signature(self._file.path) != self._state:
             self._file.refuse(_CHANGED)
-        self._advise(index)
-        return self._rows[index]
+        rows = np.arange(*index.indices(len(self))) if isinstance(index, slice) else index
+        content = np.empty(len(rows) * self._size, np.uint8)
+        if content.size:
+            self._fill(content.data, rows)
+        return content.view(self.dtype).reshape(len(rows), *self.shape[1:])
 
-    def _advise(self, index: Any) -> None:
-        """Tell the kernel how rows are read, and unmap what was read before."""
-        if not hasattr(mmap, "MADV_RANDOM"):
-            return
-        rows = isinstance(index, np.ndarray) and len(index) > 1 and index.dtype.kind in "iu"
-        scattered = rows and int(index[-1]) - int(index[0]) > _SCATTERED * len(index)
-        if scattered != self._scattered:  # no reading ahead of scattered rows
-            self._map.madvise(mmap.MADV_RANDOM if scattered else mmap.MADV_NORMAL)
-            self._scattered = scattered
-        size = self._needed // max(1, len(self))
-        count = len(index) if rows else len(range(*index.indices(len(self)))) if isinstance(index, slice) else len(self)
-        self._touched += count * (max(size, _AROUND) if scattered else size)
-        if self._touched > _MAPPED:
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._touched = 0
+    def _fill(self, view: memoryview, rows: np.ndarray) -> None:
+        """Read some rows; those that follow one another at once."""
+        first = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1)
+        starts, ends = first * self._size, np.append(first[1:], len(rows)) * self._size
+        places = self._offset + rows[first] * self._size
+        for start, end, place in zip(starts.tolist(), ends.tolist(), places.tolist(), strict=True):
+            done = start
+            while done < end:
+                count = self._read(view[done : min(end, done + _LONGEST)], place + done - start)
+                if not count:
+                    self._file.refuse(_CHANGED)
+                done += count
+
+    def _read(self, view: memoryview, place: int) -> int:
+        """Read bytes at a place of the file; return how many there were."""
+        if hasattr(os, "preadv"):
+            return os.preadv(self._descriptor, [view], place)
+        with self._lock:  # Windows
+            os.lseek(self._descriptor, place, os.SEEK_SET)
+            content = os.read(self._descriptor, len(view))
+        view[: len(content)] = content
+        return len(content)
 
 
 class SomeColumns:
@@ -86,4 +96,4 @@ class SomeColumns:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         rows = self._rows[index]
-        return (rows if self._all else rows[:, self._columns]).astype(np.float64)
+        return (rows if self._all else rows[:, self._columns]).astype(np.float64, copy=False)

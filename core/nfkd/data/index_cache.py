@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     attempt
         The way of reading the file that succeeded.
     digest
-        Of some blocks of the rows.
+        Of all else here, and of some blocks of the rows.
     """
 
     version: int = _VERSION
@@ -82,17 +82,19 @@ class RowWriter:
         self._file, self._path, self._needed, self._progress = file, path, needed, Progress()
         self.count = 0
         self._refuse_full(shutil.disk_usage(path.parent).free)
-        self._stream = path.open("xb")
+        with _in_cache(file, path.parent):
+            self._stream = path.open("xb")
 
     def write(self, rows: np.ndarray) -> None:
         """Append rows, (n, columns), as float64."""
         self._progress(f"Preparing {self._file.path.name} to be read from disk: {self.count:,} rows so far.")
-        try:
-            self._stream.write(np.ascontiguousarray(rows, _ITEM).data)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                self._refuse_full(0)
-            raise
+        with _in_cache(self._file, self._path.parent):
+            try:
+                self._stream.write(np.ascontiguousarray(rows, _ITEM).data)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    self._refuse_full(0)
+                raise
         self.count += len(rows)
 
     def keep(self, count: int, width: int) -> None:
@@ -100,15 +102,22 @@ class RowWriter:
         self.count = count
         self._stream.truncate(self._stream.seek(count * width * _ITEM.itemsize))
 
+    def finish(self) -> None:
+        """Put all rows on the disk, so that no power failure leaves an index that lacks some."""
+        with _in_cache(self._file, self._path.parent):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+
     def close(self) -> None:
         """Close the file."""
-        self._stream.close()
+        with suppress(OSError):  # of rows that were not finished
+            self._stream.close()
 
     def _refuse_full(self, free: int) -> None:
         if free < self._needed + _SPARE:
             needed, folder = (self._needed + _SPARE) / 2**30, self._path.parent.parent
             self._file.refuse(
-                f"needs about {needed:,.1f} GiB in {folder} to be read from disk, and {free / 2**30:,.1f} GiB are "
+                f"needs about {needed:,.2f} GiB in {folder} to be read from disk, and {free / 2**30:,.2f} GiB are "
                 "free: free some space, or name another folder for NFKD's data by the variable NFKD_DATA"
             )
 
@@ -165,11 +174,12 @@ def _read(file: ConfigPath, folder: Path) -> Index | None:
         rows = FileRows(ConfigPath(folder / _ROWS, file.field), _ITEM, (header.count, header.width))
     except (OSError, FileError, ValueError):
         return None
-    return Index(folder, header, rows) if _sampled_digest(rows) == header.digest else None
+    return Index(folder, header, rows) if _sampled_digest(header, rows) == header.digest else None
 
 
-def _sampled_digest(rows: FileRows) -> str:
-    digest, size = hashlib.blake2b(digest_size=16), max(1, _CHECKED_BYTES // (rows.shape[1] * _ITEM.itemsize))
+def _sampled_digest(header: Header, rows: FileRows) -> str:
+    digest = hashlib.blake2b(msgspec.json.encode(msgspec.structs.replace(header, digest="")), digest_size=16)
+    size = max(1, _CHECKED_BYTES // (rows.shape[1] * _ITEM.itemsize))
     for start in np.unique(np.linspace(0, max(0, len(rows) - size), _CHECKED).astype(int)).tolist():
         digest.update(np.ascontiguousarray(rows[start : start + size]).data)
     return digest.hexdigest()
@@ -177,41 +187,60 @@ def _sampled_digest(rows: FileRows) -> str:
 
 @contextmanager
 def _locked(file: ConfigPath, folder: Path) -> Iterator[None]:
-    """Hold the lock of a file's indexes; while another process builds one, say so."""
-    try:
+    """Hold the lock of a file's indexes; while another thread or process builds one, say so."""
+    with _in_cache(file, folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        file.refuse(f"cannot be prepared in {folder.parent} ({os.strerror(error.errno or 0)}): set NFKD_DATA")
     lock = FileLock(folder.parent / f"{folder.name.partition('-')[0]}.{_LOCK}")
     progress = Progress()
     while True:
         try:
-            lock.acquire(timeout=1)
+            with _in_cache(file, folder):
+                lock.acquire(timeout=1)
             break
         except Timeout:
-            progress(f"Another process prepares {file.path.name}: waiting.")
+            progress(f"{file.path.name} is already being prepared to be read from disk: waiting.")
     try:
         yield
     finally:
         lock.release()
 
 
+@contextmanager
+def _in_cache(file: ConfigPath, folder: Path) -> Iterator[None]:
+    """Say that the cache is to blame, not the user's file."""
+    try:
+        yield
+    except Timeout:
+        raise
+    except OSError as error:
+        file.refuse(
+            f"cannot be copied to {folder.parent} to be read from disk ({os.strerror(error.errno or 0)}): "
+            "name another folder for NFKD's data by the variable NFKD_DATA"
+        )
+
+
 def _build(file: ConfigPath, folder: Path, needed: int, build: Callable[[RowWriter], Header]) -> Index:
     part = folder.with_name(folder.name + _PART)
     for old in folder.parent.glob(f"{folder.name.partition('-')[0]}-*"):  # of older states, or not completed
         shutil.rmtree(old, ignore_errors=True)
+    state = signature(file.path)
     try:
-        part.mkdir()
+        with _in_cache(file, folder):
+            part.mkdir()
         writer = RowWriter(file, part / _ROWS, needed)
         try:
             header = build(writer)
+            writer.finish()
         finally:
             writer.close()
+        if signature(file.path) != state:
+            file.refuse("changed while it was copied to be read from disk: try again when it is complete")
         rows = FileRows(ConfigPath(part / _ROWS, file.field), _ITEM, (header.count, header.width))
-        header = msgspec.structs.replace(header, digest=_sampled_digest(rows))
+        header = msgspec.structs.replace(header, digest=_sampled_digest(header, rows))
         del rows
-        replace_file(part / _HEADER, msgspec.json.encode(header))
-        part.replace(folder)
+        with _in_cache(file, folder):
+            replace_file(part / _HEADER, msgspec.json.encode(header))
+            part.replace(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 _EVERY = 5.0  # seconds between two reports of the same work
 
 Report = Callable[[str], None]
-_report: ContextVar[Report | None] = ContextVar("nfkd_data_report", default=None)
+_report: ContextVar[tuple[Report, float] | None] = ContextVar("nfkd_data_report", default=None)
 
 
 class _EndedError(BaseException):
@@ -22,9 +22,17 @@ class _EndedError(BaseException):
 
 
 @contextmanager
-def reporting(report: Report) -> Iterator[None]:
-    """Call a function with each report of this thread; it may raise to end the work."""
-    token = _report.set(report)
+def reporting(report: Report, every: float = _EVERY) -> Iterator[None]:
+    """Call a function with each report of this thread; it may raise to end the work.
+
+    Parameters
+    ----------
+    report
+        Called with a message.
+    every
+        Seconds between two reports of the same work.
+    """
+    token = _report.set((report, every))
     try:
         yield
     except _EndedError as ended:
@@ -34,25 +42,30 @@ def reporting(report: Report) -> Iterator[None]:
 
 
 class Progress:
-    """Reports of one piece of work: the first at once, then at most one in five seconds."""
+    """Reports of one piece of work, at most one in each interval; the first at once, or after an interval."""
 
-    def __init__(self) -> None:
-        self._next = 0.0
+    def __init__(self, *, at_once: bool = True) -> None:
+        self._next = time.monotonic() + (0 if at_once else _interval())
 
     def __call__(self, message: str) -> None:
         """Report a message, unless the last one is recent."""
         now = time.monotonic()
         if now >= self._next:
-            self._next = now + _EVERY
+            self._next = now + _interval()
             say(message)
+
+
+def _interval() -> float:
+    found = _report.get()
+    return _EVERY if found is None else found[1]
 
 
 def say(message: str) -> None:
     """Report a message."""
-    report = _report.get()
-    if report is None:
+    found = _report.get()
+    if found is None:
         return
     try:
-        report(message)
+        found[0](message)
     except Exception as reason:
         raise _EndedError(reason) from reason

@@ -34,8 +34,9 @@ class Results:
         self._path = folder / f"results-{name}.json"
         self._found: dict[str, Any] = {}
         with suppress(OSError, FileError, ValueError):
-            found = json.loads(read_limited(self._path, _LONGEST))
-            self._found = found if isinstance(found, dict) else {}
+            digest, _, found = read_limited(self._path, _LONGEST).partition(b"\n")
+            if digest == _digest(found):  # else it is damaged
+                self._found = json.loads(found)
 
     def __call__(self, name: str, compute: Callable[[], Any]) -> Any:
         """Return the result of a name: plain values, exact to the bit."""
@@ -43,8 +44,13 @@ class Results:
             self._found[name] = compute()
             with suppress(OSError, FileError):  # without space, it is computed again
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(self._path, json.dumps(self._found).encode())
+                found = json.dumps(self._found).encode()
+                replace_file(self._path, _digest(found) + b"\n" + found)
         return self._found[name]
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).hexdigest().encode()
 
 
 def computed(_name: str, compute: Callable[[], Any]) -> Any:

@@ -125,10 +125,7 @@ class Engine:
             ask.ListPictures: self._pictures.list,
             ask.ReadPictures: self._pictures.read,
             ask.ReadSampleSeries: self._pictures.series,
-            ask.PreviewData: self._data.preview,
-            ask.FetchData: self._data.fetch,
-            ask.CancelFetch: self._data.cancel,
-            ask.ListData: self._data.list,
+            **self._data.handlers,
             ask.Status: self._status,
             ask.Shutdown: self._shutdown,
         }
@@ -227,7 +224,7 @@ class Engine:
 
     async def _describe_off_loop(self, function: Callable[[ExperimentConfig], Any], config: ExperimentConfig) -> Any:
         about = format_paths(config_paths(config))
-        return await self._describing.run(function, config, about=about, limit=self._limits.work_seconds)
+        return await self._data.reads.run(self._describing, config.data, function, config, about=about)
 
     def _refuse_closing(self) -> None:
         if self._closing:

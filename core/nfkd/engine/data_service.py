@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from threading import Event as ThreadEvent
+from typing import Any
 
 from nfkd.config import ConfigError, DataConfig
 from nfkd.config.datasets import dataset_names, datasets_folder, kind_label, parse_data, parse_data_toml
@@ -14,11 +15,21 @@ from nfkd.config.paths import config_paths
 from nfkd.config.toml import toml_text
 from nfkd.data import DataError, NotFetchedError, fetch_dataset, load_dataset
 from nfkd.data.preview import preview_dataset
+from nfkd.engine.data_reads import DataReads
 from nfkd.engine.file_probe import format_paths, probe_files
 from nfkd.engine.limits import Limits
 from nfkd.engine.threads import RequestThreads
-from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, NamedData, PreviewData
-from nfkd.protocol.events import DataProgress
+from nfkd.protocol.data import (
+    CancelFetch,
+    CancelReading,
+    DataList,
+    DataPreview,
+    FetchData,
+    ListData,
+    NamedData,
+    PreviewData,
+)
+from nfkd.protocol.events import DataProgress, DataReading
 from nfkd.protocol.requests import Done
 from nfkd.runs.errors import RunError
 
@@ -79,15 +90,32 @@ class DataService:
         Called with every event, in the loop's thread.
     limits
         How long requests may wait for files.
+
+    Attributes
+    ----------
+    reads
+        Runs what loads a data set.
     """
 
-    def __init__(self, emit: Callable[[DataProgress], None], limits: Limits) -> None:
+    def __init__(self, emit: Callable[[DataProgress | DataReading], None], limits: Limits) -> None:
         self._loop = asyncio.get_running_loop()
         self._emit, self._limits = emit, limits
+        self.reads = DataReads(emit, limits)
         self._previews = RequestThreads("preview data", 1, limits)
         self._downloads = RequestThreads("download", 4, limits)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._fetches: list[tuple[str, ThreadEvent]] = []
+
+    @property
+    def handlers(self) -> dict[type, Callable[[Any], Any]]:
+        """What answers each request."""
+        return {
+            PreviewData: self.preview,
+            CancelReading: self.cancel_reading,
+            FetchData: self.fetch,
+            CancelFetch: self.cancel,
+            ListData: self.list,
+        }
 
     @property
     def running(self) -> list[str]:
@@ -95,7 +123,8 @@ class DataService:
         return [*self._previews.running, *self._downloads.running]
 
     async def close(self) -> None:
-        """Cancel the downloads, and wait a limited time for the threads."""
+        """Cancel loads and downloads, and wait a limited time for the threads."""
+        self.reads.stop()
         for _, cancelled in self._fetches:
             cancelled.set()
         limit = self._limits.close_seconds
@@ -106,8 +135,12 @@ class DataService:
         config = parse_data_toml(request.config)
         paths = config_paths(config)
         await probe_files(self._previews, paths, self._limits.probe_seconds)
-        about = format_paths(paths)
-        return await self._previews.run(preview_dataset, config, about=about, limit=self._limits.work_seconds)
+        return await self.reads.run(self._previews, config, preview_dataset, config, about=format_paths(paths))
+
+    async def cancel_reading(self, request: CancelReading) -> Done:
+        """Cancel the loading of a data set for previews and descriptions; a run goes on."""
+        self.reads.cancel(toml_text(parse_data_toml(request.config)))
+        return Done()
 
     async def list(self, request: ListData) -> DataList:
         """Return the user's named data sets."""

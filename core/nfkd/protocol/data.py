@@ -28,6 +28,12 @@ class CancelFetch(Message, frozen=True):
     data: str
 
 
+class CancelReading(Message, frozen=True):
+    """Cancel the loading of a data set for previews and descriptions, by its ``[data]`` table. Returns `Done`."""
+
+    config: str
+
+
 class ListData(Message, frozen=True):
     """List the user's named data sets. Returns `DataList`."""
 

@@ -225,6 +225,21 @@ class DataProgress(Message, frozen=True):
     total: int
 
 
+class DataReading(Message, frozen=True):
+    """What the engine does while it loads a data set for a preview or a description; may be coalesced to the newest.
+
+    Attributes
+    ----------
+    data
+        The ``[data]`` table as TOML text.
+    message
+        Such as ``Preparing rows.csv to be read from disk: 1,000,000 rows so far.``
+    """
+
+    data: str
+    message: str
+
+
 class InspectionProgress(Message, frozen=True):
     """How far the request with this ticket is, from 0 to 1."""
 
@@ -252,6 +267,6 @@ RunEvent = (
     | RunFinished
     | RunFailed
 )
-Event = RunEvent | QueueChanged | DataProgress | InspectionProgress | Gap
-COALESCED = (Progress, Picture, MatchingMeasured, QueueChanged, DataProgress, InspectionProgress)
+Event = RunEvent | QueueChanged | DataProgress | DataReading | InspectionProgress | Gap
+COALESCED = (Progress, Picture, MatchingMeasured, QueueChanged, DataProgress, DataReading, InspectionProgress)
 """Events of which a slow client needs only the newest (per run, seed and stage, per data set, or per ticket)."""

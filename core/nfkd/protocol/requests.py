@@ -11,7 +11,7 @@ import numpy as np
 from nfkd.config.problems import ConfigProblem
 from nfkd.protocol.comparing import ComparingReply, ComparingRequest
 from nfkd.protocol.copying import CopyingReply, CopyingRequest
-from nfkd.protocol.data import CancelFetch, DataList, DataPreview, FetchData, ListData, PreviewData
+from nfkd.protocol.data import CancelFetch, CancelReading, DataList, DataPreview, FetchData, ListData, PreviewData
 from nfkd.protocol.events import DensityDrawn, Event, InterpolationDrawn, LogLine, Progress, SamplesDrawn, SeedStarted
 from nfkd.protocol.inspection import InspectionReply, InspectionRequest, Origin, SampleOptions
 from nfkd.protocol.lab import LabReply, LabRequest
@@ -152,6 +152,7 @@ Request = (
     | PreviewData
     | FetchData
     | CancelFetch
+    | CancelReading
     | ListData
     | Status
     | Shutdown

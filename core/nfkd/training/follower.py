@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.data_check import fingerprint_text
 from nfkd.training.diagnosis import DivergedError
 from nfkd.training.optimizers import learning_rate
+from nfkd.training.read_ahead import reading_ahead
 from nfkd.training.stage_pool import with_passes
 from nfkd.training.state import StageState
 from nfkd.training.step import make_step
@@ -128,6 +129,9 @@ def follow(ranks: GroupRanks) -> None:
     except Exception as error:
         ranks.report(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
         raise
+    finally:
+        if run is not None:
+            run.close()
 
 
 def _begin_run(ranks: GroupRanks) -> _Run | None:
@@ -156,9 +160,15 @@ class _Run:
     def begin_stage(self) -> None:
         """Build the flows of a stage."""
         start: StageStart = self._ranks.receive_object()
-        self._stage = None  # its memory is free before the next
+        self.close()  # its memory is free before the next
         self._stage = _Stage(self._config, self._dataset, self._device, start, self._ranks)
         self._ranks.agree("")
+
+    def close(self) -> None:
+        """End the stage."""
+        if self._stage is not None:
+            self._stage.close()
+        self._stage = None
 
     def step(self) -> None:
         """Make a step; where all ranks find that it diverges, rank 0 decides what follows."""
@@ -179,12 +189,15 @@ class _Stage:
         self, config: ExperimentConfig, dataset: Dataset, device: torch.device, start: StageStart, ranks: GroupRanks
     ) -> None:
         stage, self._steps = start.stage, start.steps
-        self._dataset, self._training = stage_data(config, dataset, stage), stage_training(config, stage)
+        examples = stage_data(config, dataset, stage)
+        self._training = stage_training(config, stage)
         self.flow = _build(config, dataset, stage).to(device).train()
-        self._state = StageState.fresh(stage, start.seed, self.flow, self._training, len(self._dataset.train))
+        self._state = StageState.fresh(stage, start.seed, self.flow, self._training, len(examples.train))
         self._state.restore(start.state)
         for own, group in zip(self._state.optimizer.param_groups, start.groups, strict=True):
             own.update(group)
+        self._ahead = ExitStack()
+        self._dataset = self._ahead.enter_context(reading_ahead(examples, self._state.batches))
         self._loss: Distiller = Likelihood(dataset, ranks)
         if start.teacher is not None:
             teacher = _build(config, dataset, teacher_of(config, stage) or "teacher")
@@ -201,6 +214,9 @@ class _Stage:
                 pool=None if start.pool is None else with_passes(config, start.pairs, teacher, start.pool),
                 ranks=ranks,
             )
+
+    def close(self) -> None:
+        self._ahead.close()
 
     def step(self) -> None:
         rate = learning_rate(self._training, self._state.step, self._steps)

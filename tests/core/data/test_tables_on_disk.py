@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nfkd.config.data import TableConfig
-from nfkd.data import DataError, Dataset, load_dataset
+from nfkd.data import DataError, Dataset, load_dataset, loading
 from nfkd.data import frame_index as frames
 from nfkd.data.column_statistics import RowSource
 from nfkd.data.column_warnings import column_warnings
@@ -247,7 +247,7 @@ def index_of(cache: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("damage", ["truncated", "changed", "no header", "half a header", "removed"])
+@pytest.mark.parametrize("damage", ["truncated", "changed", "no header", "half a header", "another header", "removed"])
 def test_a_damaged_index_is_built_again(tmp_path: Path, cache: Path, damage: str) -> None:
     path = write(tmp_path / "t.csv", rows())
     config = TableConfig(path=path, storage="disk")
@@ -262,11 +262,24 @@ def test_a_damaged_index_is_built_again(tmp_path: Path, cache: Path, damage: str
             (folder / "index.json").unlink()
         case "half a header":
             os.truncate(folder / "index.json", 40)
+        case "another header":  # it can be read, but names other columns
+            header = json.loads((folder / "index.json").read_text())
+            (folder / "index.json").write_text(json.dumps(header | {"stored": [1, 0, *header["stored"][2:]]}))
         case _:
             shutil.rmtree(folder)
     again = read_table(ConfigPath(Path(path), "data.path"), config).rows([0, 1])[:]
     np.testing.assert_array_equal(first, again)
     assert index_of(cache) == folder
+
+
+def test_damaged_results_are_computed_again(tmp_path: Path, cache: Path) -> None:
+    path = write(tmp_path / "t.csv", rows())
+    before = load_dataset(TableConfig(path=path, storage="disk"))
+    [kept] = index_of(cache).glob("results-*.json")
+    kept.write_text(kept.read_text().replace("1", "2"))
+    loading._cache.clear()
+    after = load_dataset(TableConfig(path=path, storage="disk"))
+    np.testing.assert_array_equal(before.train.values[:], after.train.values[:])
 
 
 def test_a_changed_file_has_another_index(tmp_path: Path, cache: Path) -> None:
@@ -302,8 +315,41 @@ def test_a_full_disk_is_reported_with_the_size(tmp_path: Path, cache: Path, monk
     path = write(tmp_path / "t.csv", rows())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**20))
     message = refusal(path, storage="disk")
-    assert "needs about 0.1 GiB" in message
-    assert "0.0 GiB are free: free some space" in message
+    assert "needs about 0.06 GiB" in message
+    assert "0.00 GiB are free: free some space" in message
+    assert [each.suffix for each in cache.iterdir()] == [".lock"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit of a file's size")
+def test_a_copy_that_cannot_be_written_is_reported(tmp_path: Path, cache: Path) -> None:
+    import resource
+
+    path, limits = write(tmp_path / "t.csv", rows()), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))
+    try:
+        message = refusal(path, storage="disk")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert f"t.csv: cannot be copied to {cache} to be read from disk (File too large): name another folder" in message
+    assert [each.suffix for each in cache.iterdir()] == [".lock"]
+
+
+def test_a_cache_that_is_no_folder_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    message = refusal(write(tmp_path / "t.csv", rows()), storage="disk")
+    assert "t.csv: cannot be copied to" in message
+    assert "name another folder for NFKD's data by the variable NFKD_DATA" in message
+
+
+def test_a_file_that_changes_while_it_is_copied_is_refused(tmp_path: Path, cache: Path) -> None:
+    path = Path(write(tmp_path / "t.csv", rows()))
+
+    def change(_message: str) -> None:
+        path.write_bytes(path.read_bytes() + path.read_bytes()[-40:])
+
+    with reporting(change):
+        message = refusal(str(path), storage="disk")
+    assert "t.csv: changed while it was copied to be read from disk: try again when it is complete" in message
     assert [each.suffix for each in cache.iterdir()] == [".lock"]
 
 

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,14 @@ def killed(**changes: Any) -> ExperimentConfig:
     return moons(training={"ema_decay": 0.9, "student_steps": 40}, distillation=balance).replace(**changes)
 
 
+def from_disk(table: Path, storage: str = "disk", **changes: Any) -> ExperimentConfig:
+    """Return an experiment with a table that is read from disk, several batches ahead and over several epochs."""
+    training = {"teacher_steps": 4, "student_steps": 6, "batch_size": 48, "learning_rate": 1e-4}
+    return moons(training=training, **changes).replace(
+        data={"kind": "table", "path": str(table), "storage": storage, "scaling": "standard"}
+    )
+
+
 CASES = {"all terms": all_terms, "pool": from_a_pool, "killed": killed}
 
 
@@ -100,7 +109,7 @@ def execute_all(folder: Path) -> None:
             (folder / "follower.json").write_text(json.dumps({"code": code, "opened": files}))
             return
         with leading(world, compute, "torchrun") as ranks:
-            for name, make in CASES.items():
+            for name, make in (CASES | {"disk": partial(from_disk, folder / "rows.csv")}).items():
                 config = make(compute={"devices": 2})
                 state = execute_run(prepare(config, folder / name), config, lambda _: None, Control(), ranks=ranks)
                 assert state == "finished"

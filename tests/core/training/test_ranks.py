@@ -50,6 +50,8 @@ class Torchrun:
 def torchrun(tmp_path_factory: pytest.TempPathFactory) -> Torchrun:
     """Execute the script `ranked.py` in two processes."""
     folder = tmp_path_factory.mktemp("ranks")
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    np.savetxt(folder / "rows.csv", rows, delimiter=",", header="a,b", comments="")
     experiment, run = str(folder / "experiment.toml"), folder / "killed in training"
     ranked.killed(compute={"devices": 2}).save(experiment)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
@@ -71,9 +73,10 @@ def together(torchrun: Torchrun) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["all terms", "pool"])
+@pytest.mark.parametrize("name", ["all terms", "pool", "disk"])
 def test_two_processes_give_the_curves_of_one(name: str, together: Path, tmp_path: Path) -> None:
-    config = ranked.CASES[name]()
+    table = together / "rows.csv"
+    config = ranked.from_disk(table, "memory") if name == "disk" else ranked.CASES[name]()
     with ranked.spoiled():
         alone = nfkd.run(config, tmp_path / "run").curves
     shared = open_run(together / name).curves
