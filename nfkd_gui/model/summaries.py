@@ -24,10 +24,16 @@ def summary_of(name: str, value: Any, description: Description | None) -> str:
 
 
 def flow_label(flow: FlowConfig) -> str:
-    """Return the kind and the steps of a flow, such as ``Glow 8×2``."""
-    kinds = {"glow1d": "Glow-1D", "realnvp": "RealNVP", "glow": "Glow"}
-    levels = getattr(flow, "levels", None)
-    return f"{kinds.get(flow.kind, flow.kind.upper())} {flow.steps}{f'×{levels}' if levels else ''}"
+    """Return the kind and the steps of a flow, such as ``Glow 8×2``; of transformers also their layers."""
+    match flow.kind:
+        case "glow":
+            return f"Glow {flow.steps}×{flow.levels}"
+        case "glow1d":
+            return f"Glow-1D {flow.steps}"
+        case "tarflow" | "jet":
+            return f"{'Jet' if flow.kind == 'jet' else 'TarFlow'} {flow.steps}×{flow.depth}"
+        case _:
+            return f"{flow.kind.upper()} {flow.steps}"
 
 
 def _first_line(text: Any) -> str:

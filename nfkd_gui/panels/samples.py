@@ -36,7 +36,7 @@ _WAITING = "reading the data …"
 _EXAMPLES = ("validation examples", "validation", "")
 _WIDEST, _WIDE, _MIDDLE = 680, 520, 380
 """Width of the panel from which its head has the number of the noise, the name of the temperature, and its value."""
-_GUIDED, _BOTH, _FIELD = 580, 740, 140
+_GUIDED, _BOTH, _FIELD = 470, 610, 140
 """Width from which it has the weight of a guidance, and its attention temperature; width of such a field."""
 _OWN, _MOST = -1, 999_999
 """Numbers of the noise: that of the run's own pictures, and the highest."""
@@ -101,14 +101,13 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
 
     def fit_tools(self) -> None:
         width = self.width()
-        self._label.setVisible(width >= scaled(_WIDE))
         fields = self._chosen.fit(one=width >= scaled(_GUIDED), both=width >= scaled(_BOTH))
-        self._seed.setVisible(width >= scaled((_WIDEST, _BOTH, _BOTH + _FIELD)[fields]))
+        wide = width >= scaled(_WIDE + fields * _FIELD)
+        self._label.setVisible(wide)
+        self._seed.setVisible(width >= scaled(_WIDEST + fields * _FIELD))
         self._value.setVisible(width >= scaled(_MIDDLE))
         style = Qt.ToolButtonStyle
-        self._new.setToolButtonStyle(
-            style.ToolButtonTextBesideIcon if width >= scaled(_WIDE) else style.ToolButtonIconOnly
-        )
+        self._new.setToolButtonStyle(style.ToolButtonTextBesideIcon if wide else style.ToolButtonIconOnly)
         self._new.setIcon(icon("seeds"))
 
     # --- settings -------------------------------------------------------------------------------------------------

@@ -97,7 +97,8 @@ def _actions_of(menu: QMenu) -> Iterator[QAction]:
 
 def _presets(window: MainWindow) -> Iterator[Entry]:
     for name in preset_names():
-        yield Entry(name.replace("_", " "), "Preset", partial(window.open_preset, name), name)
+        config = ExperimentConfig.load(name)
+        yield Entry(config.name, "Preset", partial(window.open_preset, name), f"{name} {name.replace('_', ' ')}")
 
 
 def _runs(window: MainWindow) -> Iterator[Entry]:
