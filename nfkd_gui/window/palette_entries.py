@@ -98,7 +98,12 @@ def _actions_of(menu: QMenu) -> Iterator[QAction]:
 def _presets(window: MainWindow) -> Iterator[Entry]:
     for name in preset_names():
         config = ExperimentConfig.load(name)
-        yield Entry(config.name, "Preset", partial(window.open_preset, name), f"{name} {name.replace('_', ' ')}")
+        yield Entry(
+            config.name[:1].upper() + config.name[1:],
+            "Preset",
+            partial(window.open_preset, name),
+            f"{name} {name.replace('_', ' ')}",
+        )
 
 
 def _runs(window: MainWindow) -> Iterator[Entry]:

@@ -122,7 +122,7 @@ def test_presets_data_sets_runs_and_files(window: MainWindow, script: Any, do: D
         assert window.studio.experiment.config is not None
         assert window.studio.experiment.config.data == table
         window.studio.experiment.dirty = False
-        choose(window, "pinwheel few", "pinwheel few")
+        choose(window, "pinwheel few", "Pinwheel, 100 points")
         assert window.studio.experiment.name == "pinwheel, 100 points"
         kinds["Recent file"].choose()
         assert window.studio.experiment.path == file
