@@ -147,7 +147,7 @@ def test_escape_a_click_and_an_unknown_name(window: MainWindow, qtbot: Any) -> N
     assert not palette.isVisible()
     palette = opened(window)
     palette.line.setText("checkerboard")
-    row = palette.list.visualRect(palette.list.model().index(palette.titles.index("checkerboard"), 0))
+    row = palette.list.visualRect(palette.list.model().index(palette.titles.index("Checkerboard"), 0))
     QTest.mouseClick(palette.list.viewport(), Qt.MouseButton.LeftButton, pos=row.center())
     assert window.studio.experiment.name == "checkerboard"
     qtbot.waitUntil(lambda: not window.findChildren(Palette))
