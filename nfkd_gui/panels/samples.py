@@ -213,7 +213,8 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         if role not in reply.samples:
             return Shown(None)
         extra = _describe_options(reply, role)
-        texts = [f"temperature {reply.temperature:.2f}{extra}", f"T {reply.temperature:.2f}{extra}", ""]
+        texts = [f"temperature {reply.temperature:.2f}{extra}", f"T {reply.temperature:.2f}{extra}"]
+        texts += [extra.removeprefix(", ").replace("by Jacobi iteration", "Jacobi"), ""]
         return Shown(reply.samples[role], texts, reply.flags.get(role))
 
     def draw_pictures(self) -> None:
