@@ -28,8 +28,14 @@ def summary_of(name: str, value: Any, description: Description | None) -> str:
 
 def flow_label(flow: FlowConfig) -> str:
     """Return the kind and the steps of a flow, such as ``Glow 8×2``; of transformers also their layers."""
-    parts = getattr(flow, "levels", None) or (flow.depth if flow.kind in {"tarflow", "jet"} else None)
-    return f"{_kind(flow.kind)} {flow.steps}{f'×{parts}' if parts else ''}"
+    label = f"{_kind(flow.kind)} {flow.steps}"
+    match flow.kind:
+        case "glow":
+            return f"{label}×{flow.levels}"
+        case "tarflow" | "jet":
+            return f"{label}×{flow.depth}"
+        case _:
+            return label
 
 
 def _kind(kind: str) -> str:

@@ -19,7 +19,7 @@ from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import LayerInfo
 from nfkd.protocol.roles import Role, role_name, the_role
 
-_UNMATCHED = "no layers are matched, so there is no matching error"
+_UNMATCHED = "no matching error"
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def test_no_control_in_the_head_is_cut(show: Any, fake_run: Any, qtbot: QtBot, w
     try:
         with qtbot.waitExposed(window):
             window.show()
-        weight = dock.head.findChild(DecimalField, "samples.guidance")
+        weight: Any = dock.head.findChild(DecimalField, "samples.guidance")
         weight.setValue(2.0)
         QApplication.processEvents()
         assert weight.isVisible()

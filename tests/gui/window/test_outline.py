@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
@@ -13,7 +15,7 @@ from nfkd_gui.theme import tokens
 def test_a_chosen_section_with_a_remark_keeps_its_ground(window: QWidget, qtbot: QtBot) -> None:
     outline = window.findChild(Outline)
     assert outline is not None
-    row = outline.findChild(QWidget, "outline.student")
+    row: Any = outline.findChild(QWidget, "outline.student")
     assert row is not None
     row.show_counts(0, 1)
     row.set_selected(True)
