@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from nfkd.config import ComputeConfig, ConfigError, ConfigProblem
 from nfkd.config.run_filter import Value
+from nfkd.protocol.comparing import METRIC_GROUPS
 from nfkd.table_formats import WRITERS, Row, write_table
 from nfkd.terminal import say, terminal
 
@@ -31,8 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         metavar="NAMES",
         default="",
-        help="metrics, or groups of them (likelihood, samples, fid, calibration, inversion, fidelity, cost), separated "
-        "by commas; default: all",
+        help=f"metrics, or groups of them ({', '.join(METRIC_GROUPS)}), separated by commas; default: all but jacobi",
     )
     parser.add_argument(
         "--data",

@@ -196,6 +196,7 @@ class _OutlineRow(QWidget):
         if badge:
             self._paint_badge(painter, badge)
         if self.hasFocus():
+            painter.setBrush(Qt.BrushStyle.NoBrush)  # the badge has set one
             painter.setPen(QColor(colours.accent))
             painter.drawRect(box.adjusted(0, 0, -1, -1))
         painter.end()

@@ -122,9 +122,15 @@ def has_same_settings(old: RunGroup, new: RunGroup) -> bool:
 
 
 def same_data(groups: Sequence[RunGroup]) -> list[RunGroup]:
-    """Return the groups of the most frequent data set; likelihoods and distances of others do not compare."""
-    found = Counter(group.values.get("data") for group in groups)
-    return [group for group in groups if group.values.get("data") == found.most_common(1)[0][0]]
+    """Return the groups of the most frequent data set; likelihoods and distances of others do not compare.
+
+    The same data with and without Gaussian noise have different units, such as *bits/dim* and *bits/dim (noisy)*. A run
+    that has just started has no unit yet, and is kept.
+    """
+    data = Counter(group.values.get("data") for group in groups).most_common(1)
+    same = [group for group in groups if group.values.get("data") == data[0][0]]
+    units = Counter(unit for group in same if (unit := group.values.get("unit"))).most_common(1)
+    return [group for group in same if not (unit := group.values.get("unit")) or unit == units[0][0]]
 
 
 def likelihood_unit(groups: Sequence[RunGroup]) -> str:

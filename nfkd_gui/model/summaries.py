@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from nfkd.config.datasets import DATA_KINDS
+from nfkd.config.datasets import DATA_KINDS, kind_label
 from nfkd.config.distillation import loss_label
 from nfkd.config.flows import FlowConfig
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd_gui.numbers import format_count
+
+_FLOWS = {"glow": "Glow", "glow1d": "Glow-1D", "tarflow": "TarFlow", "jet": "Jet"}
+"""Short names of kinds of flows that are not abbreviations."""
 
 
 def summary_of(name: str, value: Any, description: Description | None) -> str:
@@ -24,10 +27,19 @@ def summary_of(name: str, value: Any, description: Description | None) -> str:
 
 
 def flow_label(flow: FlowConfig) -> str:
-    """Return the kind and the steps of a flow, such as ``Glow 8×2``."""
-    kinds = {"glow1d": "Glow-1D", "realnvp": "RealNVP", "glow": "Glow"}
-    levels = getattr(flow, "levels", None)
-    return f"{kinds.get(flow.kind, flow.kind.upper())} {flow.steps}{f'×{levels}' if levels else ''}"
+    """Return the kind and the steps of a flow, such as ``Glow 8×2``; of transformers also their layers."""
+    label = f"{_kind(flow.kind)} {flow.steps}"
+    match flow.kind:
+        case "glow":
+            return f"{label}×{flow.levels}"
+        case "tarflow" | "jet":
+            return f"{label}×{flow.depth}"
+        case _:
+            return label
+
+
+def _kind(kind: str) -> str:
+    return _FLOWS.get(kind, kind.upper())
 
 
 def _first_line(text: Any) -> str:
@@ -36,14 +48,14 @@ def _first_line(text: Any) -> str:
 
 def _data(value: dict[str, Any], description: Description | None) -> str:
     kind = str(value.get("kind", ""))
-    title = kind.replace("_", " ") if kind in DATA_KINDS else "unknown"
+    title = kind_label(kind) if kind in DATA_KINDS else "Unknown"
     shape = "×".join(map(str, description.event_shape)) if description is not None else ""
-    return f"{title.capitalize()} · {shape}" if shape else title.capitalize()
+    return f"{title} · {shape}" if shape else title
 
 
 def _flow(flow: FlowDescription | None, value: dict[str, Any]) -> str:
     if flow is None:
-        return str(value.get("kind", "")).replace("_", " ")
+        return _kind(str(value.get("kind", "")))
     return f"{flow.summary} · {format_count(flow.parameters)} parameters"
 
 

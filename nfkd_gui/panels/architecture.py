@@ -211,7 +211,7 @@ class ArchitecturePanel(QFrame, Exportable):
         if facts != self._facts and latest is not None:  # a reply with the same flows must not end a drag
             self._subject, self._facts, self._choice = subject, facts, LayerChoice.of(latest)
             self.view.show_subject(subject)
-            self.legend.show_bands(bands_of(subject.configs.get("student")))
+            self.legend.show_bands(*(bands_of(subject.configs.get(role)) for role in ("teacher", "student")))
 
     def _image(self) -> QImage | None:
         """Return the first example as an image, if examples are images; the same as long as it has not changed."""

@@ -29,6 +29,8 @@ _DETAIL, _DETAIL_WIDTH = 860, 320
 _LEAST, _PLOT = (240, 132), 216
 """The smallest page, and the height from which it has the plot."""
 _NUMBER = re.compile(r"(.*?)\s*(\d+)$")
+_LETTERS = 6
+"""Longest label that is written over a picture."""
 
 
 class LayersPage(QWidget):
@@ -189,9 +191,15 @@ def _chain_row(role: Role, flow: FlowStates, columns: Sequence[int], *, ink: boo
     pictures = [example, *(state_image(layer.value) for layer in layers)]
     found = [_NUMBER.fullmatch(layer.label) for layer in layers]
     levels = ["", *(match[1].replace(" step", ", step") if match and " " in match[1] else "" for match in found)]
-    numbers = ["", *(match[2] if match else str(number) for number, match in enumerate(found, start=1))]
+    named = enumerate(zip(layers, found, strict=True), start=1)
+    numbers = ["", *(match[2] if match else _short(layer.label, number) for number, (layer, match) in named)]
     splits = [number for number in range(1, len(layers)) if layers[number].splits > layers[number - 1].splits]
     return ChainRow(role, pictures, columns, levels, numbers, splits)
+
+
+def _short(label: str, number: int) -> str:
+    """Return the label of a layer without a number, or its place in the flow if there is no room for the label."""
+    return label if len(label) <= _LETTERS else str(number)
 
 
 def _joins(columns: LayerColumns, errors: Mapping[tuple[int, int], float], scale: ErrorScale | None) -> list[Join]:

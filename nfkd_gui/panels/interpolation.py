@@ -10,7 +10,7 @@ import numpy as np
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtWidgets import QComboBox, QWidget
 
-from nfkd.protocol.events import DensityDrawn, ErrorInfo, InterpolationDrawn, SamplesDrawn, StageStarted
+from nfkd.protocol.events import DensityDrawn, ErrorInfo, InterpolationDrawn, SamplesDrawn, StageFinished, StageStarted
 from nfkd.protocol.inspection import Origin
 from nfkd.protocol.requests import Interpolate, InterpolationMode, Interpolations
 from nfkd.protocol.roles import Role, role_label
@@ -44,7 +44,7 @@ class InterpolationPanel(PicturePanel[InterpolationDrawn, Interpolations]):
     title = "Interpolation"
     name = "interpolation"
     placeholder = "Paths from one example to another through the latents"
-    event_types = (InterpolationDrawn, StageStarted)
+    event_types = (InterpolationDrawn, StageStarted, StageFinished)
     reply_type = Interpolations
     has_numbers = has_animations = True
 

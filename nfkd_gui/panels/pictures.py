@@ -264,8 +264,11 @@ class PicturePanel(Panel, Generic[DrawnT, ReplyT]):
         if self.view is None or not self.has_content():
             return
         steps = [drawn.step if (drawn := self.drawn(role)) is not None else -1 for role in self.roles()]
+        stages = [self.stage(role) for role in self.roles()]
+        ended = [stage is not None and stage.summary is not None for stage in stages]  # its weights are saved by then
         request = self.request(self.view.row.run)
-        key = (to_wire(Call(id=0, request=request)), steps if self._own or self.follows_weights() else steps.count(-1))
+        weights = (steps, ended) if self._own or self.follows_weights() else steps.count(-1)
+        key = (to_wire(Call(id=0, request=request)), weights)
         if key != self._last_request:
             self._last_request = key
             self.studio.ask(request, self._on_reply, self._on_error, key=self.name)

@@ -11,7 +11,7 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QSlider, QToolButton, QWidget
 
-from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageStarted
+from nfkd.protocol.events import DensityDrawn, ErrorInfo, SamplesDrawn, StageFinished, StageStarted
 from nfkd.protocol.inspection import Origin, SampleOptions
 from nfkd.protocol.pictures import ReadSampleSeries, SampleSeries
 from nfkd.protocol.requests import Reply, Sample, Samples
@@ -36,8 +36,9 @@ _WAITING = "reading the data …"
 _EXAMPLES = ("validation examples", "validation", "")
 _WIDEST, _WIDE, _MIDDLE = 680, 520, 380
 """Width of the panel from which its head has the number of the noise, the name of the temperature, and its value."""
-_GUIDED, _BOTH, _FIELD = 580, 740, 140
-"""Width from which it has the weight of a guidance, and its attention temperature; width of such a field."""
+_GUIDED, _BOTH, _FIELD, _NARROWER = 470, 610, 140, 70
+"""Width from which it has the weight of a guidance, and its attention temperature; width of such a field, and what
+remains of it once the button of the noise has no text."""
 _OWN, _MOST = -1, 999_999
 """Numbers of the noise: that of the run's own pictures, and the highest."""
 
@@ -48,7 +49,7 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
     title = "Samples"
     name = "samples"
     placeholder = "Samples of teacher, student and baseline from the same latents"
-    event_types = (SamplesDrawn, DensityDrawn, StageStarted)
+    event_types = (SamplesDrawn, DensityDrawn, StageStarted, StageFinished)
     reply_type = Samples
     has_numbers = has_animations = True
 
@@ -101,13 +102,13 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
 
     def fit_tools(self) -> None:
         width = self.width()
-        self._label.setVisible(width >= scaled(_WIDE))
         fields = self._chosen.fit(one=width >= scaled(_GUIDED), both=width >= scaled(_BOTH))
-        self._seed.setVisible(width >= scaled((_WIDEST, _BOTH, _BOTH + _FIELD)[fields]))
-        self._value.setVisible(width >= scaled(_MIDDLE))
+        self._label.setVisible(width >= scaled(_WIDE + fields * _NARROWER))
+        self._seed.setVisible(width >= scaled(_WIDEST + fields * _FIELD))
+        self._value.setVisible(width >= scaled(_MIDDLE + fields * _FIELD))
         style = Qt.ToolButtonStyle
         self._new.setToolButtonStyle(
-            style.ToolButtonTextBesideIcon if width >= scaled(_WIDE) else style.ToolButtonIconOnly
+            style.ToolButtonTextBesideIcon if width >= scaled(_WIDE + fields * _FIELD) else style.ToolButtonIconOnly
         )
         self._new.setIcon(icon("seeds"))
 
@@ -212,7 +213,8 @@ class SamplesPanel(PicturePanel[SamplesDrawn, Samples]):
         if role not in reply.samples:
             return Shown(None)
         extra = _describe_options(reply, role)
-        texts = [f"temperature {reply.temperature:.2f}{extra}", f"T {reply.temperature:.2f}{extra}", ""]
+        texts = [f"temperature {reply.temperature:.2f}{extra}", f"T {reply.temperature:.2f}{extra}"]
+        texts += [extra.removeprefix(", ").replace("by Jacobi iteration", "Jacobi"), ""]
         return Shown(reply.samples[role], texts, reply.flags.get(role))
 
     def draw_pictures(self) -> None:

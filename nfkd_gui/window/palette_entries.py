@@ -97,7 +97,13 @@ def _actions_of(menu: QMenu) -> Iterator[QAction]:
 
 def _presets(window: MainWindow) -> Iterator[Entry]:
     for name in preset_names():
-        yield Entry(name.replace("_", " "), "Preset", partial(window.open_preset, name), name)
+        config = ExperimentConfig.load(name)
+        yield Entry(
+            config.name[:1].upper() + config.name[1:],
+            "Preset",
+            partial(window.open_preset, name),
+            f"{name} {name.replace('_', ' ')}",
+        )
 
 
 def _runs(window: MainWindow) -> Iterator[Entry]:

@@ -9,7 +9,7 @@ from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from nfkd.config import ExperimentConfig
+from nfkd.config import DataConfig, ExperimentConfig
 from nfkd.config.toml import toml_text
 from nfkd.protocol.data import ColumnStatistics, DataPreview, PreviewData
 from nfkd.protocol.requests import Reply
@@ -48,7 +48,7 @@ class PresetCard(QFrame):
         self._config = ExperimentConfig.load(name)
         self._asked = False
         self.setAccessibleName(self._config.name)
-        self._picture = _Picture(self._config.data.kind, self)
+        self._picture = _Picture(self._config.data, self)
         self._run = QPushButton("Run", self)
         self._run.setObjectName(f"start.preset.{name}.run")
         self._run.setProperty("primary", True)
@@ -186,9 +186,10 @@ class _Foot(QWidget):
 class _Picture(QWidget):
     """The first images, or the points, of a data set."""
 
-    def __init__(self, kind: str, parent: QWidget) -> None:
+    def __init__(self, data: DataConfig, parent: QWidget) -> None:
         super().__init__(parent)
-        self._kind = kind
+        self._kind = data.kind
+        self._without = "Needs a folder of yours" if getattr(data, "path", None) == "" else "No preview"
         self._preview: DataPreview | None = None
         self._mosaic = Mosaic(parent=self)
         self._mosaic.hide()
@@ -227,7 +228,7 @@ class _Picture(QWidget):
             self._paint_columns(painter, preview.columns[:_COLUMNS])
         elif preview is not None and preview.problems:
             painter.setPen(QColor(colours.muted))
-            text = "Needs a download" if preview.may_fetch else "No preview"
+            text = "Needs a download" if preview.may_fetch else self._without
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, text)
         painter.setPen(QColor(colours.border))
         painter.drawLine(0, self.height() - 1, self.width(), self.height() - 1)

@@ -93,9 +93,10 @@ def _level_by_level(student: Layers, teacher: Layers) -> list[tuple[list[LayerIn
     """Return the steps of each level of both; vectors are one level."""
     student_levels, teacher_levels = (_levels(layers) or [steps_of(layers)] for layers in (student, teacher))
     if len(student_levels) != len(teacher_levels):
+        other = ", or match by resolution" if by_resolution(student, teacher) else ""
         msg = (
             f"the student has {len(student_levels)} levels and the teacher {len(teacher_levels)}: give both the same "
-            "number, or match by resolution"
+            f"number{other}"
         )
         raise LevelsError(msg)
     return list(zip(student_levels, teacher_levels, strict=True))

@@ -138,13 +138,17 @@ def token_problem(name: str, size: int, shape: Shape, layer: str) -> ConfigProbl
     """
     sides, part = (shape[1:], "patches") if len(shape) == 3 else (shape, "tokens")
     fitting = [str(other) for other in range(1, max(sides)) if not any(side % other for side in sides)]
-    advice = f"use {', '.join(fitting[-4:])}" if fitting else "choose another flow"
+    advice = f"use {_either(fitting[-4:])}" if fitting else "choose another flow"
     whole = format_shape(shape) if len(shape) == 3 else f"{shape[0]} features"
     if any(side % size for side in sides):
         return ConfigProblem(name, f"{whole} cannot be divided into {part} of {size}: {advice}")
     if all(side == size for side in sides):
         return ConfigProblem(name, f"an example is one token, and {layer} needs at least two: {advice}")
     return None
+
+
+def _either(texts: Sequence[str]) -> str:
+    return " or ".join(part for part in (", ".join(texts[:-1]), texts[-1]) if part)
 
 
 def format_shape(shape: Sequence[int]) -> str:

@@ -330,6 +330,9 @@ class Flow(nn.Module):
         check_sampling(n, temperature, generator)
         check_method(method)
         self._check_context(context, n)
+        if attention_temperature is not None and not guidance:
+            msg = "attention_temperature has no effect without guidance: give guidance, such as 0.5, or leave it out"
+            raise ValueError(msg)
         with ExitStack() as stack:
             if guidance:
                 stack.enter_context(self.guided(guidance, attention_temperature, context))

@@ -45,7 +45,7 @@ def check_context(context: Any, features: int, count: int, like: Tensor) -> None
     if context is None:
         return
     if not features:
-        msg = "this flow is not conditional: it takes no context"
+        msg = "this flow is not conditional and takes no context: leave it out"
         raise ValueError(msg)
     _require_tensor("context", context)
     if tuple(context.shape) != (count, features):

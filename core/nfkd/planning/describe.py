@@ -102,7 +102,8 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         problems += checks.problems
         warnings += checks.warnings
         if len(flows) == len(chain(config)):
-            warnings += _warnings(config, dataset, flows)
+            faster = "decode" in built["teacher"].iterated and "decode" not in built["student"].iterated
+            warnings += _size_warnings(config, flows, faster=faster) + _warnings(config, dataset, flows)
         warnings += checks.slow_terms
         if device is not None:
             for role, flow in flows.items():
@@ -289,10 +290,13 @@ def _term_problems(config: ExperimentConfig, student: Flow, teacher: Flow, datas
     ]
 
 
-def _size_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
+def _size_warnings(
+    config: ExperimentConfig, flows: Mapping[Role, FlowDescription], *, faster: bool
+) -> list[ConfigProblem]:
+    """Warn about sizes; `faster` is a student that samples in one pass, unlike its teacher, and may be larger."""
     warnings = []
     student, teacher = flows["student"].parameters, flows["teacher"].parameters
-    if student >= teacher:
+    if student >= teacher and not faster:
         warnings.append(
             ConfigProblem("student", f"the student ({student:,} parameters) is not smaller than its teacher")
         )
@@ -317,7 +321,7 @@ def _batch_warnings(training: TrainingConfig, available: int) -> list[ConfigProb
 
 
 def _warnings(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
-    warnings = _size_warnings(config, flows) + _batch_warnings(config.training, len(dataset.train))
+    warnings = _batch_warnings(config.training, len(dataset.train))
     terms = config.distillation
     if not terms.pool.share and set(terms.active_terms()) == {"nll"}:
         nothing = "no term uses the teacher, and there is no pool"

@@ -19,6 +19,8 @@ from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import LayerInfo
 from nfkd.protocol.roles import Role, role_name, the_role
 
+_UNMATCHED = "no matching error"
+
 
 @dataclass(frozen=True)
 class MatchingCheck:
@@ -80,7 +82,8 @@ def check_matching(config: ExperimentConfig, role: Role, student: Flow, teacher:
         pairs, mismatches = [], _name_flows(config, role, before, error.problems)
         if strategy == "pairs" or any(TERMS[name].matches for name in stage_terms(config, role)):
             return MatchingCheck(strategy, [], mismatches, warnings)
-        warnings += mismatches  # no term uses the pairs, so only the matching error is missing
+        # no term uses the pairs, so only the matching error is missing
+        warnings += [ConfigProblem(found.path, f"{_UNMATCHED}: {found.message}") for found in mismatches]
     foreign = isinstance(teacher, ForeignFlow)
     inherits = stage_inheritance(config, role, pairs, foreign=foreign).problems(student, teacher)
     return MatchingCheck(strategy, pairs, _name_flows(config, role, before, inherits), warnings)

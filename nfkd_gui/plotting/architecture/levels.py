@@ -119,7 +119,7 @@ def bands_of(config: FlowConfig | None) -> list[str]:
             spline = "spline coupling" if config.transform == "coupling" else "autoregressive spline"
             return [_VECTOR_MIXING[config.permutation], spline]
         case "tarflow" | "jet":
-            return [f"transformer, {config.depth} {'layer' if config.depth == 1 else 'layers'}", "affine map"]
+            return ["transformer", "affine map"]
         case _:
             return [f"{config.order} order", "autoregressive layer"]
 

@@ -14,9 +14,11 @@ from nfkd.cli import main
 from nfkd.config import Glow1DConfig, GlowConfig, preset_path
 from nfkd.config.flows import FlowConfig, MAFConfig
 from nfkd.evaluation.inspection import inspect_flow
+from nfkd.evaluation.iterations import describe_iterations
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.layer import Layer
+from nfkd.protocol.records import BlockSolve
 from tests.core.tiny import moons
 
 GLOW, VECTORS = GlowConfig(levels=2, steps=2, hidden=8), Glow1DConfig(steps=3, hidden=8)
@@ -169,7 +171,7 @@ def test_jacobi_iterations_of_autoregressive_blocks(
     assert main(["inspect", path, "--shape", "4"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     order = "step2 [1-4], step1 [1-4]" if kind == "maf" else "step1 [1-4], step2 [1-4]"
-    assert re.search(f"Jacobi iteration at tolerance 0.001, 16 examples: {order} iterations; 4 are", printed)
+    assert re.search(f"Jacobi iteration at tolerance 0.001, 16 examples: {order} iterations; 4 always suffice", printed)
 
 
 def test_a_flow_file_needs_a_shape_where_it_names_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -230,3 +232,9 @@ def test_an_empty_folder_and_a_broken_file_are_refused(capsys: pytest.CaptureFix
     assert "weights.safetensors" in error
     assert "hiden" in error
     assert "Traceback" not in error
+
+
+def test_a_tolerance_that_is_never_reached_is_said_with_the_block() -> None:
+    blocks = [BlockSolve("step2", 64, 32, 16, 3), BlockSolve("step1", 64, 9, 16, 0)]
+    said = describe_iterations(blocks)
+    assert "step2 32 (3 did not converge and were finished exactly), step1 9 iterations; 64 always suffice" in said

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nfkd.config import GlowConfig
-from nfkd.config.flows import TarFlowConfig
+from nfkd.config.flows import JetConfig, TarFlowConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.denoising import denoised
 from nfkd.flows.flow import Flow
@@ -160,6 +160,21 @@ def test_guidance_without_classes_or_without_tarflow_is_refused() -> None:
         flow.sample(2, guidance=1.0, attention_temperature=0)
     with pytest.raises(TypeError, match="guidance is '2'"):
         flow.sample(2, guidance="2")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="attention_temperature has no effect without guidance: give guidance"):
+        flow.sample(2, attention_temperature=0.3)
+
+
+@pytest.mark.parametrize("config", [TarFlowConfig(steps=1, hidden=4, depth=1), JetConfig(steps=2, hidden=4)])
+def test_a_context_that_the_flow_does_not_have_is_refused(config: TarFlowConfig | JetConfig) -> None:
+    flow, context = perturbed(config, (1, 4, 4)), torch.eye(3, dtype=torch.float64)
+    for call in (lambda: flow.sample(3, context=context), lambda: flow.log_prob(batch((1, 4, 4), 3, 0), context)):
+        with pytest.raises(ValueError, match="not conditional and takes no context: leave it out"):
+            call()
+    conditional = perturbed(config, (1, 4, 4), 3)
+    with pytest.raises(ValueError, match=r"this flow is conditional: it takes a context of shape \(2, 3\)"):
+        conditional.sample(2)
+    with pytest.raises(ValueError, match=r"the context has shape \(2, 4\); this flow takes \(2, 3\)"):
+        conditional.sample(2, context=torch.eye(4, dtype=torch.float64)[:2])
 
 
 def test_denoising_gives_the_posterior_mean_of_a_gaussian() -> None:

@@ -212,3 +212,12 @@ def test_a_description_does_not_depend_on_the_ones_before() -> None:
     assert first.student.parameters > other.student.parameters
     alone = build_flow(wide.student, (1, 8, 8), device="meta")
     assert msgspec.to_builtins(first.student.layers) == msgspec.to_builtins(alone.layer_info())
+
+
+def test_a_student_that_is_not_smaller_is_remarked_unless_it_samples_in_fewer_passes() -> None:
+    config = ExperimentConfig.load("tarflow_jet")
+    sizes = [flow.parameters for flow in (describe(config).student, describe(config).teacher) if flow is not None]
+    assert sizes[0] > sizes[1]
+    assert not any("not smaller" in warning.message for warning in describe(config).warnings)
+    same = config.replace(student=config.teacher.model_dump())
+    assert any("is not smaller than its teacher" in warning.message for warning in describe(same).warnings)

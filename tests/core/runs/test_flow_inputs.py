@@ -159,7 +159,7 @@ def test_a_flow_on_scaled_values_says_what_to_write() -> None:
         ({"n": 2, "temperature": "hot"}, "temperature is 'hot' (str): give a number"),
         ({"n": 2, "generator": 5}, "give torch.Generator().manual_seed(5)"),
         ({"n": 2, "generator": np.random.default_rng(0)}, "generator is a Generator"),
-        ({"n": 2, "context": [[1.0]]}, "takes no context"),
+        ({"n": 2, "context": [[1.0]]}, "takes no context: leave it out"),
     ],
 )
 def test_arguments_of_sample(arguments: dict[str, Any], message: str) -> None:

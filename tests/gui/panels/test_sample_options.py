@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import astuple
+from PySide6.QtWidgets import QApplication, QMainWindow
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
+from nfkd.protocol.events import StageFinished
 from nfkd.protocol.inspection import SampleOptions
 from nfkd.protocol.requests import Samples
 from nfkd_gui.panels.sample_options import SampleOptionFields
 from nfkd_gui.panels.samples import SamplesPanel
 from nfkd_gui.widgets.number_field import DecimalField
+from nfkd_gui.widgets.panel_dock import PanelDock
 
 
 def experiment(preset: str, **data: object) -> str:
@@ -98,3 +101,53 @@ def test_the_panel_asks_for_guided_samples_and_names_them(show: Any, fake_run: A
     panel.go_live()
     assert weight.value() == 0
     assert astuple(fake_studio.asked[-1][0].options) == astuple(SampleOptions())
+
+
+def test_samples_with_own_settings_are_asked_again_when_a_stage_has_saved_its_weights(
+    show: Any, fake_run: Any, fake_studio: Any
+) -> None:
+    run = fake_run()
+    run.view.config = experiment("tarflow_digits")
+    run.begin("teacher")
+    run.samples("teacher", 300, np.zeros((4, 1, 8, 8), np.float32))
+    panel = show(SamplesPanel, run)
+    panel.findChild(DecimalField, "samples.guidance").setValue(2.0)
+    before = len(fake_studio.asked)
+    run.finish("teacher", steps=300, best_step=300)
+    panel.draw()
+    assert len(fake_studio.asked) == before + 1
+    panel.draw()
+    assert len(fake_studio.asked) == before + 1
+    assert StageFinished in SamplesPanel.event_types
+
+
+@pytest.mark.parametrize("width", [480, 595, 640, 760, 900])
+def test_no_control_in_the_head_is_cut(show: Any, fake_run: Any, qtbot: QtBot, width: int) -> None:
+    run = fake_run()
+    run.view.config = experiment("tarflow_digits")
+    run.begin("teacher")
+    run.samples("teacher", 300, np.zeros((4, 1, 8, 8), np.float32))
+    panel = show(SamplesPanel, run, (width, 400))
+    window = QMainWindow()
+    dock = PanelDock(panel.name, panel.title, panel, window)
+    dock.head.add(*panel.tools)
+    dock.add_expand_button()
+    window.setCentralWidget(dock)
+    window.resize(width, 400)
+    try:
+        with qtbot.waitExposed(window):
+            window.show()
+        weight: Any = dock.head.findChild(DecimalField, "samples.guidance")
+        weight.setValue(2.0)
+        QApplication.processEvents()
+        assert weight.isVisible()
+        for tool in panel.tools:
+            if tool.isVisible():
+                assert tool.width() >= tool.minimumSizeHint().width(), tool
+                assert dock.head.rect().contains(tool.geometry()), tool
+        assert weight.parentWidget().rect().contains(weight.geometry())
+    finally:
+        window.close()
+        for widget in (panel, *panel.tools):
+            widget.setParent(None)  # qtbot deletes the panel
+        window.deleteLater()

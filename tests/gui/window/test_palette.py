@@ -122,7 +122,7 @@ def test_presets_data_sets_runs_and_files(window: MainWindow, script: Any, do: D
         assert window.studio.experiment.config is not None
         assert window.studio.experiment.config.data == table
         window.studio.experiment.dirty = False
-        choose(window, "pinwheel few", "pinwheel few")
+        choose(window, "pinwheel few", "Pinwheel, 100 points")
         assert window.studio.experiment.name == "pinwheel, 100 points"
         kinds["Recent file"].choose()
         assert window.studio.experiment.path == file
@@ -147,7 +147,7 @@ def test_escape_a_click_and_an_unknown_name(window: MainWindow, qtbot: Any) -> N
     assert not palette.isVisible()
     palette = opened(window)
     palette.line.setText("checkerboard")
-    row = palette.list.visualRect(palette.list.model().index(palette.titles.index("checkerboard"), 0))
+    row = palette.list.visualRect(palette.list.model().index(palette.titles.index("Checkerboard"), 0))
     QTest.mouseClick(palette.list.viewport(), Qt.MouseButton.LeftButton, pos=row.center())
     assert window.studio.experiment.name == "checkerboard"
     qtbot.waitUntil(lambda: not window.findChildren(Palette))
