@@ -129,7 +129,7 @@ class TokenAutoregressive(SequentialLayer):
         tokens, caches = [first], (KeyValueCache(), KeyValueCache())
         for z in rest:
             a, b = self._guided(tokens[-1], context, caches).chunk(2, dim=-1)
-            tokens.append(z * a.exp() + b)
+            tokens.append(torch.addcmul(b, z, a.exp()))
         return torch.cat(tokens, dim=1)
 
     def iterate(self, y: Tensor, x: Tensor, context: Tensor | None, segment: slice) -> Tensor:
@@ -139,7 +139,7 @@ class TokenAutoregressive(SequentialLayer):
         if not z.shape[1]:
             return first
         a, b = self._guided(x[:, : segment.stop - 1], context)[:, begin - 1 :].chunk(2, dim=-1)
-        return torch.cat([first, z * a.exp() + b], dim=1)
+        return torch.cat([first, torch.addcmul(b, z, a.exp())], dim=1)
 
     def _guided(
         self, tokens: Tensor, context: Tensor | None, caches: tuple[KeyValueCache, KeyValueCache] | None = None
