@@ -24,7 +24,7 @@ from nfkd.config.data import DataConfig, NaturalCropsConfig, NaturalPatchesConfi
 from nfkd.config.flows import FlowConfig, MAFConfig, NSFConfig, TarFlowConfig
 from nfkd.evaluation.distances import frechet_distance
 from nfkd.evaluation.features import LatentFeatures, local_features
-from nfkd.evaluation.intervals import Estimate, jackknife, mean_estimate
+from nfkd.evaluation.intervals import Estimate, jackknife, mean_estimate, quantile_estimate
 from nfkd.evaluation.likelihood import noisy
 from nfkd.flows.flow import Flow
 from tests.benchmarks.test_flows import Standardised, data_of, own_flow, trained
@@ -120,10 +120,12 @@ def test_likelihood_and_fd_local_of_iterated_samples(row: str) -> None:
         difference = float(((exact - iterated).abs() / exact.abs().clamp(min=1)).max())
         own, other = (flow.log_prob(x).double().numpy() / math.prod(flow.event_shape) for x in (exact, iterated))
         usable = np.isfinite(own) & np.isfinite(other)
+        change = other[usable] - own[usable]
         found = fd_changes(real, features(exact)[usable], features(iterated)[usable])
         print(
             f"tolerance {tolerance:g}: largest difference {difference:.1e}; log p {shown(mean_estimate(own[usable]))}, "
-            f"change {shown(mean_estimate((other - own)[usable]))}; FD-local {shown(found[0])}, "
+            f"change {shown(mean_estimate(change))}, median {shown(quantile_estimate(change, 0.5))}; "
+            f"FD-local {shown(found[0])}, "
             f"change {shown(found[1])}; {SAMPLES - usable.sum()} samples left out (log p not finite)",
             flush=True,
         )
