@@ -89,10 +89,6 @@ class KeyValueCache:
         self._seen[layer] = keys, values
         return keys, values
 
-    def keep(self, count: int) -> None:
-        """Forget all tokens but the first `count`."""
-        self._seen = {layer: (k[..., :count, :], v[..., :count, :]) for layer, (k, v) in self._seen.items() if count}
-
 
 class Linear(nn.Module):
     """A linear layer whose weights and biases start uniform within ±1/√n for n inputs, as torch's.
