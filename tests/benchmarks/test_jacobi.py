@@ -58,6 +58,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @lru_cache
+@torch.enable_grad()
 def trained_row(row: str) -> tuple[Flow, Tensor]:
     """Return the flow, and test examples in the units of its samples."""
     config, data, steps = ROWS[row]
