@@ -161,19 +161,17 @@ class _Solver:
     report: JacobiReport
 
     def solve(self, layer: SequentialLayer, y: Tensor, context: Tensor | None) -> Tensor:
-        x, iterations = y, 0
-        unsolved = torch.zeros(len(y), dtype=torch.bool, device=y.device)
+        x, iterations, unsolved = y, 0, y.new_empty(0, dtype=torch.long)
         length = self.segment or layer.tokens
         for start in range(0, layer.tokens, length):
             segment = slice(start, min(start + length, layer.tokens))
             x, rows, count = self._solve_segment(layer, y, x, context, segment)
-            unsolved[rows] = True
+            unsolved = torch.cat([unsolved, rows]).unique() if len(rows) else unsolved
             iterations += count
-        rows = unsolved.nonzero()[:, 0]
-        if len(rows):
-            exact = layer.solve_exactly(y[rows], None if context is None else context[rows])
-            x = x.index_copy(0, rows, exact)
-        self.report.solves.append(BlockSolve(self.names[id(layer)], layer.tokens, iterations, len(y), len(rows)))
+        if len(unsolved):
+            exact = layer.solve_exactly(y[unsolved], None if context is None else context[unsolved])
+            x = x.index_copy(0, unsolved, exact)
+        self.report.solves.append(BlockSolve(self.names[id(layer)], layer.tokens, iterations, len(y), len(unsolved)))
         return x
 
     def _solve_segment(
@@ -198,6 +196,8 @@ class _Solver:
             x = _replaced(x, segment, new)
             if worst <= self.tolerance and len(rows) == len(solved):
                 return x, rows[:0], count
+            if len(rows) == 1 and count < length and not worst <= self.tolerance:
+                continue
             # As many iterations as tokens are exact, unless a reset has put right tokens back.
             done = intact if count == length else change <= self.tolerance
             if bool(done.any()):

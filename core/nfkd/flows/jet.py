@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nfkd.flows.layer import Layer, sum_each
 from nfkd.flows.precision import in_precision
-from nfkd.flows.transformer import Linear, Tokens, Transformer, embedding
+from nfkd.flows.transformer import Linear, Tokens, TokenTransformer
 from nfkd.flows.transforms import Elementwise
 
 Split = Literal["channels", "checkerboard", "rows", "columns"]
@@ -47,7 +47,7 @@ def token_split(
     return (place % 2 == parity).flatten()[:, None].expand(rows * columns, width).contiguous()
 
 
-class TokenVision(nn.Module):
+class TokenVision(TokenTransformer):
     """A vision transformer from the tokens and the context to the parameters of every number, zeros at first.
 
     A linear layer, learned positions, layers of attention and perceptron, a norm, and a zero-initialised last layer.
@@ -60,10 +60,8 @@ class TokenVision(nn.Module):
         P, parameters of each number.
     channels, layers
         Of the transformer.
-    context_features
-        Length of the context; zero for none. Its linear map is added to every token.
-    generator
-        For the first weights, on the CPU.
+    context_features, generator
+        As for `TokenTransformer`.
     """
 
     def __init__(
@@ -76,12 +74,17 @@ class TokenVision(nn.Module):
         context_features: int,
         generator: torch.Generator | None,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            tokens.width,
+            tokens.count,
+            channels,
+            layers,
+            deviation=1 / math.sqrt(channels),
+            causal=False,
+            context_features=context_features,
+            generator=generator,
+        )
         self._parameters_each = outputs
-        self.inputs = Linear(tokens.width, channels, generator)
-        self.positions = embedding((tokens.count, channels), generator, deviation=1 / math.sqrt(channels))
-        self.context = embedding((channels, context_features), generator) if context_features else None
-        self.transformer = Transformer(channels, layers, causal=False, generator=generator)
         self.norm = nn.LayerNorm(channels)
         self.outputs = Linear(channels, outputs * tokens.width, generator, bias=False, zero=True)
         self.bias = nn.Parameter(torch.zeros(outputs * tokens.width))
@@ -89,10 +92,7 @@ class TokenVision(nn.Module):
     @in_precision
     def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters, (B, T, D, P), of tokens, (B, T, D)."""
-        h = self.inputs(tokens) + self.positions
-        if self.context is not None and context is not None:
-            h = h + nn.functional.linear(context, self.context)[:, None]
-        outputs = self.outputs(self.norm(self.transformer(h))) + self.bias
+        outputs = self.outputs(self.norm(self.hidden(tokens, context))) + self.bias
         return outputs.unflatten(-1, (-1, self._parameters_each))
 
 

@@ -6,16 +6,16 @@ Zhai et al. 2024, arXiv 2412.06329; the authors' code is apple/ml-tarflow.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nfkd.flows.guidance import active_guidance
 from nfkd.flows.jacobi import SequentialLayer
 from nfkd.flows.layer import sum_each
 from nfkd.flows.precision import in_precision
-from nfkd.flows.transformer import KeyValueCache, Linear, Tokens, Transformer, embedding
+from nfkd.flows.transformer import KeyValueCache, Linear, Tokens, TokenTransformer
 
 
-class TokenNetwork(nn.Module):
+class TokenNetwork(TokenTransformer):
     """Parameters (a, b) for every token but the first, each from the tokens before it and the context.
 
     Parameters
@@ -24,11 +24,8 @@ class TokenNetwork(nn.Module):
         Of the examples.
     channels, layers
         Of the transformer.
-    context_features
-        Length of the context; zero for none. Its linear map is added to every token: of a class in one-hot code, it is
-        an embedding.
-    generator
-        For the first weights, on the CPU.
+    context_features, generator
+        As for `TokenTransformer`.
     """
 
     def __init__(
@@ -40,12 +37,16 @@ class TokenNetwork(nn.Module):
         context_features: int,
         generator: torch.Generator | None,
     ) -> None:
-        super().__init__()
-        self._width = tokens.width
-        self.inputs = Linear(tokens.width, channels, generator)
-        self.positions = embedding((tokens.count - 1, channels), generator)
-        self.context = embedding((channels, context_features), generator) if context_features else None
-        self.transformer = Transformer(channels, layers, causal=True, generator=generator)
+        super().__init__(
+            tokens.width,
+            tokens.count - 1,
+            channels,
+            layers,
+            deviation=0.01,
+            causal=True,
+            context_features=context_features,
+            generator=generator,
+        )
         self.outputs = Linear(channels, 2 * tokens.width, generator, zero=True)
 
     @in_precision
@@ -67,11 +68,7 @@ class TokenNetwork(nn.Module):
         temperature, cache
             As for `Transformer`.
         """
-        start = 0 if cache is None else len(cache)
-        h = self.inputs(tokens) + self.positions[start : start + tokens.shape[1]]
-        if self.context is not None and context is not None:
-            h = h + nn.functional.linear(context, self.context)[:, None]
-        return self.outputs(self.transformer(h, temperature, cache))
+        return self.outputs(self.hidden(tokens, context, temperature, cache))
 
 
 class TokenAutoregressive(SequentialLayer):
@@ -129,7 +126,7 @@ class TokenAutoregressive(SequentialLayer):
         tokens, caches = [first], (KeyValueCache(), KeyValueCache())
         for z in rest:
             a, b = self._guided(tokens[-1], context, caches).chunk(2, dim=-1)
-            tokens.append(z * a.exp() + b)
+            tokens.append(torch.addcmul(b, z, a.exp()))
         return torch.cat(tokens, dim=1)
 
     def iterate(self, y: Tensor, x: Tensor, context: Tensor | None, segment: slice) -> Tensor:
@@ -139,7 +136,7 @@ class TokenAutoregressive(SequentialLayer):
         if not z.shape[1]:
             return first
         a, b = self._guided(x[:, : segment.stop - 1], context)[:, begin - 1 :].chunk(2, dim=-1)
-        return torch.cat([first, z * a.exp() + b], dim=1)
+        return torch.cat([first, torch.addcmul(b, z, a.exp())], dim=1)
 
     def _guided(
         self, tokens: Tensor, context: Tensor | None, caches: tuple[KeyValueCache, KeyValueCache] | None = None

@@ -89,10 +89,6 @@ class KeyValueCache:
         self._seen[layer] = keys, values
         return keys, values
 
-    def keep(self, count: int) -> None:
-        """Forget all tokens but the first `count`."""
-        self._seen = {layer: (k[..., :count, :], v[..., :count, :]) for layer, (k, v) in self._seen.items() if count}
-
 
 class Linear(nn.Module):
     """A linear layer whose weights and biases start uniform within ±1/√n for n inputs, as torch's.
@@ -238,3 +234,62 @@ class Transformer(nn.Module):
         for number, layer in enumerate(cast("list[TransformerLayer]", list(self.layers))):
             x = layer(x, mask, temperature, cache, number)
         return x
+
+
+class TokenTransformer(nn.Module):
+    """A transformer of tokens: h = linear(x) + positions + linear(context), then layers of attention and perceptron.
+
+    Parameters
+    ----------
+    width
+        D, numbers of a token.
+    count
+        T, positions.
+    channels, layers, causal
+        Of the `Transformer`.
+    deviation
+        Standard deviation of the positions at first.
+    context_features
+        Length of the context; zero for none. Its linear map is added to every token: of a class in one-hot code, it is
+        an embedding.
+    generator
+        For the first weights, on the CPU.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        count: int,
+        channels: int,
+        layers: int,
+        *,
+        deviation: float,
+        causal: bool,
+        context_features: int,
+        generator: torch.Generator | None,
+    ) -> None:
+        super().__init__()
+        self.inputs = Linear(width, channels, generator)
+        self.positions = embedding((count, channels), generator, deviation)
+        self.context = embedding((channels, context_features), generator) if context_features else None
+        self.transformer = Transformer(channels, layers, causal=causal, generator=generator)
+
+    def hidden(
+        self, tokens: Tensor, context: Tensor | None, temperature: float = 1.0, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Return the transformer's outputs, (B, S, channels).
+
+        Parameters
+        ----------
+        tokens
+            (B, S, D): the first ones, or with a cache those that follow the tokens in it.
+        context
+            (B, context features).
+        temperature, cache
+            As for `Transformer`.
+        """
+        start = 0 if cache is None else len(cache)
+        h = self.inputs(tokens) + self.positions[start : start + tokens.shape[1]]
+        if self.context is not None and context is not None:
+            h = h + functional.linear(context, self.context)[:, None]
+        return self.transformer(h, temperature, cache)

@@ -176,6 +176,15 @@ def test_a_block_that_does_not_converge_within_its_limit_is_finished_exactly() -
     assert torch.allclose(x, y.cumsum(1), rtol=0, atol=1e-12)
 
 
+def test_an_example_that_converges_in_no_segment_is_finished_exactly_once() -> None:
+    layer = _Chain(torch.diag(torch.ones(79, dtype=torch.float64), -1), lambda x: x)
+    y = torch.randn(3, 80, generator=generator(), dtype=torch.float64)
+    y[1] = 0
+    x, solve = _solved(layer, y, tolerance=0.0, segment=40)
+    assert astuple(solve) == astuple(BlockSolve("chain", tokens=80, iterations=64, examples=3, exactly=2))
+    assert torch.allclose(x, y.cumsum(1), rtol=0, atol=1e-12)
+
+
 def test_iteration_ends_with_its_block_and_other_flows_keep_exact_sampling() -> None:
     flow, other = shared(MAFConfig(steps=3, hidden=24), (12,)), shared(MAFConfig(steps=3, hidden=6), (2,))
     with flow.jacobi() as report:
