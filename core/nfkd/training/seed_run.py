@@ -317,7 +317,7 @@ class SeedRun:
 
     def _compared_with(self, stage: Role, flow: Flow) -> Reference:
         """Return the examples with which the samples of a stage's trained flow are compared."""
-        if stage == "teacher":
+        if stage == "teacher" and stage not in self._sources:
             self._sources[stage] = freeze(flow)
         if self._reference is None:
             known = self._context.reference

@@ -198,11 +198,11 @@ def test_a_wide_table_is_read_or_refused_within_seconds(tmp_path: Path) -> None:
         rows = [",".join([line] * 10) for line in text.getvalue().splitlines()]
         header = ",".join(f"column{index}" for index in range(width))
         (tmp_path / "t.csv").write_text("\n".join([header, *rows]))
-        start = time.perf_counter()
+        start = time.process_time()  # other processes do not count
         if width < 65_536:
             assert len(opened(tmp_path / "t.csv").columns) == width
             message = refusal(str(tmp_path / "t.csv"), columns=tuple(f"none{index}" for index in range(500)))
             assert len(message) < 300_000
         else:
             assert "more than 65,536 columns" in refusal(str(tmp_path / "t.csv"))
-        assert time.perf_counter() - start < 5
+        assert time.process_time() - start < 5

@@ -73,7 +73,9 @@ def rows_of(count: int = 6) -> torch.Tensor:
 def test_weights_and_run_file_contain_the_exact_scaling(run: Any, tmp_path: Path) -> None:
     train = np.load(run.config.data.path)[np.random.default_rng(0).permutation(300)[90:]]
     scaling = json.loads(metadata(run.path / "student.safetensors")["units"])
-    assert scaling["values"] == {"kind": "affine", "centre": train.mean(0).tolist(), "width": train.std(0).tolist()}
+    centre = [math.fsum(column) / len(column) for column in train.T]
+    width = [math.sqrt(math.fsum((x - c) ** 2) / len(x)) for x, c in zip(train.T, centre, strict=True)]
+    assert scaling["values"] == {"kind": "affine", "centre": centre, "width": width}
     copy_cut(run.path / "run.h5", tmp_path / "recovered.h5", None)
     for path in (run.path / "run.h5", tmp_path / "recovered.h5"):
         with h5py.File(path) as file:
