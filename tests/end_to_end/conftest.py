@@ -78,8 +78,12 @@ class User:
 
     async def reach(self, signal: Any, condition: Callable[[], Any]) -> None:
         """Wait until a condition is true that a signal may change."""
+        await self.reach_by([signal], condition)
+
+    async def reach_by(self, signals: list[Any], condition: Callable[[], Any]) -> None:
+        """Wait until a condition is true that any of some signals may change."""
         if not condition():
-            await self.until(signal, lambda *_values: condition())
+            await self.until_any(signals, lambda *_values: condition())
 
     async def until_any(self, signals: list[Any], condition: Callable[..., Any]) -> None:
         """Wait for one of some signals whose values fulfil a condition."""

@@ -49,7 +49,7 @@ def test_a_run_survives_a_cut_connection_and_is_copied_home(
     do: Do, user: Any, server: ssh_server.SshServer, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        window = await user.open(experiment(tmp_path, "training.student_steps=120"))
+        window = await user.open(experiment(tmp_path, "training.student_steps=400"))
         studio = window.studio
         await use(window, user, "lab")
         assert studio.engine.status is not None
@@ -65,13 +65,14 @@ def test_a_run_survives_a_cut_connection_and_is_copied_home(
         assert server.cut() >= 1
         await user.until(studio.engine_changed, lambda: studio.engine.phase == "waiting")
         await user.until(studio.connection.connected, lambda _status: True)
-        await user.reach(studio.row_changed, lambda: run in studio.rows and studio.rows[run].state == "finished")
-        await user.reach(studio.event_applied, lambda: studio.view is not None and studio.view.verdict is not None)
+        changes = [studio.rows_changed, studio.row_changed, studio.view_changed, studio.event_applied]
+        await user.reach_by(changes, lambda: run in studio.rows and studio.rows[run].state == "finished")
+        await user.reach_by(changes, lambda: studio.view is not None and studio.view.verdict is not None)
         assert failed == []
         view = studio.view
         assert {summary.stage for summary in view.summaries()} == {"teacher", "student", "baseline"}
         steps = list(view.stages[1, "student"].curves["train/total"].steps)
-        assert steps == list(range(1, 121)), "nothing is missing, and nothing is there twice"
+        assert steps == list(range(1, 401)), "nothing is missing, and nothing is there twice"
         window.actions_.copy_run.trigger()
         dialog = window.findChild(CopyDialog, "copy")
         assert dialog is not None
