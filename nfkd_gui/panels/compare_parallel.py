@@ -12,10 +12,11 @@ from nfkd_gui.model.compare import CompareModel, RunGroup
 from nfkd_gui.model.compare_figures import figure_of
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.setting_names import by_importance, format_setting, setting_title
+from nfkd_gui.model.slices import SlicedWork, Steps
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.plotting.parallel import ParallelPlot
-from nfkd_gui.plotting.parallel_axes import AxisSource, make_axis
+from nfkd_gui.plotting.parallel_axes import AxisSource, ParallelAxis, make_axis
 from nfkd_gui.theme import set_space
 from nfkd_gui.widgets.icons import icon
 
@@ -47,6 +48,7 @@ class ParallelPanel(ComparePanel):
         self._own_choice: list[str] | None = None
         """What the brushes chose last."""
         self._shown: object = None
+        self._work = SlicedWork(self)
         self._menu = QMenu(self)
         self._menu.setObjectName("compare.parallel.axes.menu")
         self._menu.aboutToShow.connect(self._fill_menu)
@@ -128,25 +130,37 @@ class ParallelPanel(ComparePanel):
         return "" if self.axes() else "The runs in the table have the same settings, and no results yet."
 
     def draw(self) -> None:
-        names = self.axes()
-        groups = self.model.groups
-        numbers = {group.key: number for number, group in enumerate(groups)}
-        chosen = [(numbers[key], colour) for key, colour in self.colours().items() if key in numbers]
-        colours = dict(reversed(chosen))  # the first chosen on top
         if self._own_choice is not None and set(self._own_choice) != set(self.model.chosen):
             self._own_choice = None  # another view has chosen
             self.plot.clear_brushes()
+        names, groups = self.axes(), self.model.groups
         shown = names, [id(group) for group in groups]
-        if shown == self._shown:
-            self.plot.show_chosen(colours)
-        else:
-            self._shown, self._groups = shown, groups
-            axes = [make_axis(self._source(name)) for name in names]
-            self.plot.show_lines(axes, [group.name for group in groups], colours)
+        if shown != self._shown:
+            self._shown = shown
+            self._work.start(self._make_axes(names, groups), self._show_lines)
+        elif not self._work.active:
+            self.plot.show_chosen(self._colours_of_lines())
         self.remarked.emit("a brush selects in every view")
 
-    def _source(self, name: str) -> AxisSource:
-        values = [group.values.get(name) for group in self.model.groups]
+    def _make_axes(self, names: list[str], groups: list[RunGroup]) -> Steps[tuple[list[RunGroup], list[ParallelAxis]]]:
+        axes = list[ParallelAxis]()
+        for name in names:
+            axes.append(make_axis(self._source(name, groups)))
+            yield
+        return groups, axes
+
+    def _show_lines(self, made: tuple[list[RunGroup], list[ParallelAxis]]) -> None:
+        self._groups, axes = made
+        self.plot.show_lines(axes, [group.name for group in self._groups], self._colours_of_lines())
+
+    def _colours_of_lines(self) -> dict[int, str]:
+        """Return the colours of the lines of chosen groups, that of the first chosen on top."""
+        numbers = {group.key: number for number, group in enumerate(self._groups)}
+        chosen = [(numbers[key], colour) for key, colour in self.colours().items() if key in numbers]
+        return dict(reversed(chosen))
+
+    def _source(self, name: str, groups: list[RunGroup]) -> AxisSource:
+        values = [group.values.get(name) for group in groups]
         figure = figure_of(name)
         if figure is None:
             return AxisSource(name, _title(name), values, format_setting)

@@ -71,6 +71,10 @@ def main(name: str) -> None:
         cpu = float(ranks.sum([torch.tensor(cpu, dtype=torch.float64)])[0])
     if not ranks.rank:
         sys.stdout.write(json.dumps([wall, cpu]) + "\n")
+    if isinstance(ranks, GroupRanks):
+        if ranks.rank:
+            ranks.receive()
+        ranks.close()
 
 
 if __name__ == "__main__":
