@@ -35,6 +35,7 @@ class TimeBox(QWidget):
         self._bar = SegmentedBar(self)
         self._bar.setAccessibleName("Share of each stage")
         self._stages = MarkupLabel(self)
+        self._stages.setObjectName("time_estimate.stages")
         self._stages.setWordWrap(True)
         set_type(self._stages, "caption")
         column = QVBoxLayout(self)

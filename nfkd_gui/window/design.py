@@ -104,7 +104,9 @@ class EstimatePanel(QWidget, Exportable):
         self._experiment, self._times = studio.experiment, studio.time_estimate
         line = QHBoxLayout(self)
         set_space(line, 0)
-        form.estimate.add_beside(TimeBox(studio.time_estimate, form.estimate))
+        times = TimeBox(studio.time_estimate, form.estimate)
+        studio.theme_changed.connect(times.refresh, Qt.ConnectionType.QueuedConnection)
+        form.estimate.add_beside(times)
         line.addWidget(form.estimate)
 
     def numbers(self) -> dict[str, Table]:

@@ -11,7 +11,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QSlider
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QPushButton, QSlider
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
@@ -122,6 +122,12 @@ def test_the_estimate_of_the_engine_is_shown_in_design(window: MainWindow, scrip
         asked = [request for request in script.asked if isinstance(request, EstimateTime)]
         assert ExperimentConfig.from_toml(asked[-1].config) == ExperimentConfig.load("digits")
         assert child(window, QLabel, "time_estimate.figure").text() == "1 min 40 s"
+        colours = [role_colour(role) for role in ("teacher", "student")]
+        window.studio.prefer(theme="dark")
+        QApplication.processEvents()  # the theme is followed in the next turn of the event loop
+        dark = [role_colour(role) for role in ("teacher", "student")]
+        assert not set(colours) & set(dark)
+        assert all(colour in child(window, QLabel, "time_estimate.stages").text() for colour in dark)
         document = window.form.document()
         document["student"]["hidden"] = 21
         window.studio.experiment.edit(document)
