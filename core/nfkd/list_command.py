@@ -18,7 +18,7 @@ from nfkd.text import format_number, plain
 
 if TYPE_CHECKING:
     from nfkd.evaluation.comparison import Comparison, Difference, Mean
-    from nfkd.protocol.records import RunRow
+    from nfkd.protocol.run_rows import RunRow
 
 _SHOWN = (
     "name",

@@ -25,7 +25,7 @@ from nfkd.terminal import INTERRUPTED, say, terminal
 from nfkd.text import NAME_LENGTH, name_problem, plain
 
 if TYPE_CHECKING:
-    from nfkd.protocol.records import RunRow
+    from nfkd.protocol.run_rows import RunRow
     from nfkd.table_formats import Row
 
 DONE, FAILED, REFUSED = 0, 1, 2

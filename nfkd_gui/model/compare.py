@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.gc_policy import LoadingPause
 from nfkd_gui.model.compare_figures import Figure, find_figures, known_figures
 from nfkd_gui.model.listed_runs import ListedRun, ListedRuns

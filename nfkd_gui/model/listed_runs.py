@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.run_groups import folder_below, parent_of, search_text
 from nfkd_gui.model.studio import Studio
 

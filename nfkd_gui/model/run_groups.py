@@ -15,7 +15,7 @@ import msgspec
 
 from nfkd.config.run_filter import Value
 from nfkd.protocol.comparing import SeedValues
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.setting_names import is_setting
 
 TEACHER_WEIGHTS = "training.teacher_weights"

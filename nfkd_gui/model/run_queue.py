@@ -25,8 +25,8 @@ from nfkd.protocol.queue import (
     SweepAccepted,
     SweepProgress,
 )
-from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Reply, Request, ResumeFromDisk, Stop
+from nfkd.protocol.run_rows import RunRow
 
 if TYPE_CHECKING:
     from nfkd_gui.model.studio import Studio

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 
 LIVE = frozenset({"queued", "running", "paused"})
 """States of a run that a process trains or will train."""

@@ -11,8 +11,8 @@ from PySide6.QtCore import QObject, Signal
 from nfkd.config.run_filter import Value
 from nfkd.protocol.comparing import ReadRunValues, RunValues, SeedValues
 from nfkd.protocol.events import ErrorInfo
-from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Reply
+from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.run_groups import TEACHER_FROM, TEACHER_WEIGHTS, containing_run, row_values
 from nfkd_gui.model.studio import Studio
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from nfkd.config.run_filter import Value
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.compare_figures import Figure
 from nfkd_gui.model.run_groups import RunGroup
 from nfkd_gui.model.run_states import LIVE

@@ -8,7 +8,7 @@ from PySide6.QtCore import QPoint, Qt, QTimer, QUrl, Signal
 from PySide6.QtGui import QAction, QDesktopServices, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import QMenu, QToolButton, QVBoxLayout, QWidget
 
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.model.csv_files import Table
 from nfkd_gui.model.run_states import LIVE, RESUMABLE

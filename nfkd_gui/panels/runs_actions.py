@@ -12,8 +12,8 @@ from nfkd.config import ConfigError, ExperimentConfig
 from nfkd.config.toml import toml_document
 from nfkd.protocol.comparing import LabelRuns, MoveRuns, RestoreRuns, RunsMoved, TrashRuns, WriteReport
 from nfkd.protocol.events import ErrorInfo
-from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import OpenRun, Reply, Request, Snapshot
+from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.model.run_groups import parent_of
 from nfkd_gui.model.run_states import LIVE, RESUMABLE

@@ -21,8 +21,8 @@ from PySide6.QtWidgets import (
 
 from nfkd.protocol.comparing import METRIC_GROUPS, CancelEvaluation, EvaluateRuns, RunsEvaluated
 from nfkd.protocol.events import ErrorInfo
-from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Reply
+from nfkd.protocol.run_rows import RunRow
 from nfkd.text import plain, sentence
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import limit_size, set_space

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 from nfkd.text import name_problem, plain
 from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.dialogs import without_icons

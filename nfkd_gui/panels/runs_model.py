@@ -11,7 +11,7 @@ import numpy as np
 from PySide6.QtCore import QAbstractItemModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
 from nfkd.config.run_filter import Value
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 from nfkd.text import plain
 from nfkd_gui.model.compare import CompareModel, RunGroup
 from nfkd_gui.model.headline import ENOUGH_SEEDS

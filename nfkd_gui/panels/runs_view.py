@@ -16,7 +16,7 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QColor, QGuiApplication, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyleOptionViewItem, QTreeView, QWidget
 
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.run_columns import DEFAULT, FIRST
 from nfkd_gui.panels.runs_cells import RunCell, arrow_rect, check_rect, picture_side
 from nfkd_gui.panels.runs_model import Index, RunsModel

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 
 if TYPE_CHECKING:
     from nfkd_gui.window.main_window import MainWindow

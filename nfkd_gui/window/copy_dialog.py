@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from nfkd.protocol.events import ErrorInfo
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 from nfkd.remote.hosts import EngineHost
 from nfkd.text import plain
 from nfkd_gui.forms.path_box import PathBox

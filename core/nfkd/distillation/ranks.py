@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nfkd.flows.flow import Flow
-from nfkd.protocol.records import StartRecord
+from nfkd.protocol.run_rows import StartRecord
 
 
 class Ranks:

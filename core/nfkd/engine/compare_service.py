@@ -28,8 +28,8 @@ from nfkd.protocol.comparing import (
     Thumbnails,
     WriteReport,
 )
-from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Done
+from nfkd.protocol.run_rows import RunRow
 from nfkd.runs.errors import RunError
 from nfkd.runs.finding import FileStamp, file_stamp
 from nfkd.runs.run_curves import read_profile, read_run_curve

@@ -38,7 +38,8 @@ from nfkd.planning.plans import teacher_label
 from nfkd.planning.times import time_estimate
 from nfkd.protocol import requests as ask
 from nfkd.protocol.events import Event, RunChanged, RunRemoved
-from nfkd.protocol.records import ErrorInfo, RunRow
+from nfkd.protocol.records import ErrorInfo
+from nfkd.protocol.run_rows import RunRow
 from nfkd.protocol.times import EstimateTime, TimeEstimate
 from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError

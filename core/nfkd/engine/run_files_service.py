@@ -21,8 +21,8 @@ from nfkd.protocol.comparing import (
     TrashRuns,
 )
 from nfkd.protocol.events import RunChanged, RunRemoved
-from nfkd.protocol.records import RunRow
 from nfkd.protocol.requests import Done, RenameRun, RunAccepted
+from nfkd.protocol.run_rows import RunRow
 from nfkd.runs.errors import RunError
 from nfkd.runs.finding import MAX_LEVELS
 from nfkd.runs.labels import change_labels

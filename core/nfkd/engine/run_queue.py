@@ -15,9 +15,9 @@ from nfkd.config import ExperimentConfig
 from nfkd.planning.times import UnitTimes
 from nfkd.protocol.events import Event, RunChanged, RunEvent
 from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueChanged, QueueState, SweepProgress
-from nfkd.protocol.records import RunRow, RunState
 from nfkd.protocol.requests import Done
 from nfkd.protocol.roles import Role
+from nfkd.protocol.run_rows import RunRow, RunState
 from nfkd.protocol.view import RunView
 from nfkd.training.job import TrainingJob
 

@@ -29,8 +29,8 @@ from nfkd.protocol.queue import (
     SweepDescription,
     SweepProgress,
 )
-from nfkd.protocol.records import RunState
 from nfkd.protocol.requests import Done
+from nfkd.protocol.run_rows import RunState
 from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run

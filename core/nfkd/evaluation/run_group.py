@@ -13,7 +13,7 @@ from nfkd.config.sweep import SweepConfig
 from nfkd.evaluation.comparison import ComparedRun
 from nfkd.evaluation.report_parts import without_folders
 from nfkd.evaluation.report_sweep import read_sweep
-from nfkd.protocol.records import RunRow
+from nfkd.protocol.run_rows import RunRow
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.evaluation_file import EvaluatedMetric, own_test_values, read_evaluations
 from nfkd.runs.finding import find_runs

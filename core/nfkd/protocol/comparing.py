@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 
 from nfkd.config.run_filter import Value
-from nfkd.protocol.records import Message, RunRow
+from nfkd.protocol.records import Message
 from nfkd.protocol.roles import Role
+from nfkd.protocol.run_rows import RunRow
 
 
 class ReadRunValues(Message, frozen=True):

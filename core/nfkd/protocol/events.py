@@ -14,13 +14,13 @@ from nfkd.protocol.records import (
     FeatureInfo,
     Message,
     RunMessage,
-    RunRow,
     StageMessage,
     StagePlan,
     StageSummary,
     Verdict,
 )
 from nfkd.protocol.roles import Role
+from nfkd.protocol.run_rows import RunRow
 from nfkd.protocol.times import StageShare
 
 SCALED = "(scaled)"

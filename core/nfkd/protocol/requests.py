@@ -24,17 +24,9 @@ from nfkd.protocol.pictures import (
     StagePictures,
 )
 from nfkd.protocol.queue import OrderQueue, PauseQueue, QueueState, SweepReply, SweepRequest
-from nfkd.protocol.records import (
-    CurveBatch,
-    ErrorInfo,
-    LayerPair,
-    Message,
-    RunMessage,
-    RunRow,
-    StageSummary,
-    Verdict,
-)
+from nfkd.protocol.records import CurveBatch, ErrorInfo, LayerPair, Message, RunMessage, StageSummary, Verdict
 from nfkd.protocol.roles import Role
+from nfkd.protocol.run_rows import RunRow
 from nfkd.protocol.times import EstimateTime, TimeEstimate
 
 InterpolationMode = Literal["linear", "spherical", "norm_corrected"]

@@ -28,9 +28,10 @@ from nfkd.protocol.events import (
     StageFinished,
     StageStarted,
 )
-from nfkd.protocol.records import CurveBatch, ErrorInfo, LayerPair, RunRow, StagePlan, StageSummary, Verdict
+from nfkd.protocol.records import CurveBatch, ErrorInfo, LayerPair, StagePlan, StageSummary, Verdict
 from nfkd.protocol.requests import Snapshot, StageSnapshot
 from nfkd.protocol.roles import ROLES, TEACHERS, USUAL, Role
+from nfkd.protocol.run_rows import RunRow
 
 _LOG_LINES = 2000
 _Picture = TypeVar("_Picture", bound=Picture)

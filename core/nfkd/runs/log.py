@@ -9,7 +9,7 @@ import msgspec
 from nfkd.files import open_for_update, read_tail
 from nfkd.protocol.codec import encode_json
 from nfkd.protocol.events import LogLine
-from nfkd.protocol.records import is_time
+from nfkd.protocol.run_rows import is_time
 from nfkd.runs.errors import describe_read_error
 
 LOG = "log.jsonl"

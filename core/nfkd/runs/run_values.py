@@ -16,8 +16,9 @@ from nfkd.config import ExperimentConfig
 from nfkd.config.run_filter import Value
 from nfkd.protocol.comparing import SeedValues
 from nfkd.protocol.gap import gap_of
-from nfkd.protocol.records import RunRow, StageSummary
+from nfkd.protocol.records import StageSummary
 from nfkd.protocol.roles import ROLES, TEACHERS
+from nfkd.protocol.run_rows import RunRow
 from nfkd.runs.errors import RunError
 from nfkd.runs.evaluation_file import EVALUATION, evaluation_columns, read_evaluations
 from nfkd.runs.finding import FileStamp, file_stamp, folder_below

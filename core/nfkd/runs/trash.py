@@ -15,7 +15,7 @@ import msgspec
 from send2trash import send2trash
 
 from nfkd.files import read_limited, replace_file
-from nfkd.protocol.records import RunRow, is_time
+from nfkd.protocol.run_rows import RunRow, is_time
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.finding import MAX_LEVELS, find_runs, folder_below
 from nfkd.runs.layout import is_run, refuse_active

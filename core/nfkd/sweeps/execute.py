@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from nfkd.protocol.events import CurvePoints, RunEvent, StageFinished
-from nfkd.protocol.records import RunState
+from nfkd.protocol.run_rows import RunState
 from nfkd.sweeps.executors import Executor, local_executors
 from nfkd.sweeps.records import SweptRun
 from nfkd.sweeps.sweep import Start, Sweep

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from nfkd.protocol.events import CurvePoints, LogLine, RunEvent, RunFailed, RunFinished, StageFinished, StageStarted
-from nfkd.protocol.records import RunState
+from nfkd.protocol.run_rows import RunState
 from nfkd.sweeps.sweep import Start
 from nfkd.training.control import Control
 from nfkd.training.job import TrainingJob, execute_run

@@ -15,7 +15,7 @@ from nfkd.building import replacing_directory
 from nfkd.files import is_regular, replace_file
 from nfkd.protocol.events import ErrorInfo, LogLine, RunChanged, RunEvent, RunFailed
 from nfkd.protocol.queue import RayCluster, public_address
-from nfkd.protocol.records import RunState, StartRecord
+from nfkd.protocol.run_rows import RunState, StartRecord
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.labels import LABELS
 from nfkd.runs.layout import is_run

@@ -24,7 +24,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.config.paths import config_paths
 from nfkd.files import is_taken
 from nfkd.protocol.events import RunEvent, StageFinished, StageStarted
-from nfkd.protocol.records import RunState, StartRecord
+from nfkd.protocol.run_rows import RunState, StartRecord
 from nfkd.runs.parcel import Piece, pieces, write_piece
 from nfkd.training.control import Control
 from nfkd.training.job import execute_run

@@ -17,7 +17,7 @@ from nfkd.flows.architectures import flow_summary
 from nfkd.planning.plans import teacher_label
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.queue import RayCluster
-from nfkd.protocol.records import RunState
+from nfkd.protocol.run_rows import RunState
 from nfkd.runs.errors import RunError, describe_error
 from nfkd.runs.layout import create_run_at, is_run, read_config
 from nfkd.runs.reader import open_run, read_figures

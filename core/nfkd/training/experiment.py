@@ -37,9 +37,9 @@ from nfkd.protocol.events import (
     StageSummary,
     Verdict,
 )
-from nfkd.protocol.records import StartRecord
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import USUAL, Role, role_name
+from nfkd.protocol.run_rows import StartRecord
 from nfkd.protocol.times import StageTime
 from nfkd.runs.errors import RunError
 from nfkd.runs.layout import RUN_FILE, seed_directory

@@ -17,8 +17,8 @@ from nfkd.flows.foreign import ForeignFlow
 from nfkd.flows.isolation import plain_torch
 from nfkd.planning.times import UnitTimes
 from nfkd.protocol.events import ErrorInfo, RunEvent, RunFailed, RunFinished
-from nfkd.protocol.records import RunState, StartRecord
 from nfkd.protocol.roles import Role
+from nfkd.protocol.run_rows import RunState, StartRecord
 from nfkd.runs.errors import RunError, describe_error, moved_away
 from nfkd.runs.lock import run_lock
 from nfkd.training.control import Control, StopRun

@@ -23,8 +23,8 @@ import msgspec
 from nfkd.config import ExperimentConfig
 from nfkd.planning.times import UnitTimes
 from nfkd.protocol.events import RunChanged, RunEvent, RunFailed, RunFinished
-from nfkd.protocol.records import RunState, StartRecord
 from nfkd.protocol.roles import Role
+from nfkd.protocol.run_rows import RunState, StartRecord
 from nfkd.runs.errors import RunError
 from nfkd.runs.state import ACTIVE, read_row, write_row
 from nfkd.training.control import Control

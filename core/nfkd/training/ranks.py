@@ -28,7 +28,7 @@ from nfkd.config import ComputeConfig, ConfigError, ConfigProblem, ExperimentCon
 from nfkd.distillation.ranks import Ranks
 from nfkd.flows.flow import Flow
 from nfkd.planning.devices import device_problems, resolve_device
-from nfkd.protocol.records import StartRecord
+from nfkd.protocol.run_rows import StartRecord
 from nfkd.runs.errors import RunError
 from nfkd.training.diagnosis import DivergedError
 

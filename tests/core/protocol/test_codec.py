@@ -14,7 +14,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nfkd.config import ConfigProblem
-from nfkd.protocol import comparing, copying, events, inspection, lab, pictures, queue, records, requests, times
+from nfkd.protocol import (
+    comparing,
+    copying,
+    events,
+    inspection,
+    lab,
+    pictures,
+    queue,
+    records,
+    requests,
+    run_rows,
+    times,
+)
 from nfkd.protocol import data as data_messages
 from nfkd.protocol.codec import from_client, from_engine, to_wire
 from nfkd.protocol.frames import FrameDecoder, FrameError
@@ -80,7 +92,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one li
 
 def messages(kind: type[records.Message]) -> st.SearchStrategy[Any]:
     hints = {name: hint for name, hint in get_type_hints(kind).items() if name in kind.__struct_fields__}
-    limited = {"created": st.floats(0, 4e9)} if kind is records.RunRow else {}
+    limited = {"created": st.floats(0, 4e9)} if kind is run_rows.RunRow else {}
     return st.deferred(lambda: st.builds(kind, **({name: values(hint) for name, hint in hints.items()} | limited)))
 
 
@@ -106,7 +118,7 @@ def body(message: Any) -> bytes:
 
 
 MODULES = (
-    comparing, copying, data_messages, events, inspection, lab, pictures, queue, records, requests, times,
+    comparing, copying, data_messages, events, inspection, lab, pictures, queue, records, requests, run_rows, times,
 )  # fmt: skip
 REQUESTS, REPLIES, EVENTS = get_args(requests.Request), get_args(requests.Reply), get_args(events.Event)
 

@@ -10,7 +10,7 @@ import pytest
 
 from nfkd.cli import main
 from nfkd.protocol.queue import public_address
-from nfkd.protocol.records import StartRecord
+from nfkd.protocol.run_rows import StartRecord
 from nfkd.runs.state import STATE, read_row, write_row
 from nfkd.training.api import prepare
 from tests.core.tiny import moons

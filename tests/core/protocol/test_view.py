@@ -14,13 +14,14 @@ from nfkd.protocol.codec import from_engine, to_wire
 from nfkd.protocol.frames import FrameDecoder
 from nfkd.protocol.requests import Answer, Snapshot
 from nfkd.protocol.roles import Role
+from nfkd.protocol.run_rows import RunState
 from nfkd.protocol.view import Curve, GrowableArray, RunView
 
 RUN = "/runs/digits"
 ROLES: tuple[Role, ...] = ("teacher", "student", "baseline")
 
 
-def row(state: records.RunState = "running", progress: float = 0.0) -> events.RunRow:
+def row(state: RunState = "running", progress: float = 0.0) -> events.RunRow:
     return events.RunRow(
         run=RUN,
         name="digits",

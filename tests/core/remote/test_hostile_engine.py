@@ -17,7 +17,8 @@ from nfkd.protocol import requests as ask
 from nfkd.protocol.codec import PROTOCOL, to_wire
 from nfkd.protocol.copying import FilePart, RunFile, RunFiles
 from nfkd.protocol.frames import encode_frame
-from nfkd.protocol.records import ErrorInfo, RunRow
+from nfkd.protocol.records import ErrorInfo
+from nfkd.protocol.run_rows import RunRow
 from nfkd.remote.client import EngineConnection
 from nfkd.remote.errors import RemoteError
 from nfkd.remote.hosts import EngineHost
