@@ -145,7 +145,9 @@ class ParallelPanel(ComparePanel):
     def _make_axes(self, names: list[str], groups: list[RunGroup]) -> Steps[tuple[list[RunGroup], list[ParallelAxis]]]:
         axes = list[ParallelAxis]()
         for name in names:
-            axes.append(make_axis(self._source(name, groups)))
+            source = self._source(name, groups)
+            yield
+            axes.append(make_axis(source))
             yield
         return groups, axes
 
