@@ -74,7 +74,12 @@ class ParallelPlot(QWidget):
         self._pressed: QPointF | None = None
 
     def show_lines(self, axes: Sequence[ParallelAxis], names: Sequence[str], colours: Mapping[int, str]) -> None:
-        """Show lines with their names; the chosen ones have colours, as ``#RRGGBB``, the last on top."""
+        """Show lines with their names; the chosen ones have colours, as ``#RRGGBB``, the last on top.
+
+        Other axes end a drag: what is dragged may be gone, or at another place.
+        """
+        if [axis.name for axis in axes] != self.axis_names():
+            self._drag = self._pressed = None
         self._axes, self._names, self._colours = list(axes), names, colours
         self._hovered = -1
         self._redraw()
