@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -284,3 +284,5 @@ FlowConfig = Annotated[
     GlowConfig | Glow1DConfig | MAFConfig | IAFConfig | NSFConfig | TarFlowConfig | JetConfig,
     Field(discriminator="kind"),
 ]
+FLOWS: tuple[type[Config], ...] = get_args(get_args(FlowConfig)[0])
+"""The configurations of all flows."""
