@@ -59,10 +59,12 @@ def test_runs_that_fail_for_the_same_reason_share_a_line(
     window: MainWindow, script: Any, do: Do, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     why = {f"/runs/{name}": "Its weights are damaged" for name in "abcde"} | {"/runs/f": "It has no test data"}
-    answer = script.answer
-    monkeypatch.setattr(
-        script, "answer", lambda asked: RunsEvaluated(notes=[], failed=why) if isinstance(asked, EvaluateRuns) else answer(asked)
-    )
+    usual = script.answer
+
+    def answer(request: Any) -> Any:
+        return RunsEvaluated(notes=[], failed=why) if isinstance(request, EvaluateRuns) else usual(request)
+
+    monkeypatch.setattr(script, "answer", answer)
     dialog = EvaluateDialog(window.studio, {run: row_of(run, "finished") for run in why}, window)
 
     async def scenario() -> None:
