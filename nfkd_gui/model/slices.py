@@ -13,8 +13,8 @@ from shiboken6 import isValid
 _T = TypeVar("_T")
 Steps = Generator[None, None, _T]
 """A computation that yields again and again, after at most a few milliseconds of work, and returns its result."""
-_SLICE = 0.003
-"""Seconds of work until the event loop gets its turn."""
+_FIRST, _SLICE = 0.004, 0.002
+"""Seconds of work until the event loop gets its turn, at the start and later: short work is done at once."""
 PAUSE = 1
 """Milliseconds between two slices, in which the event loop handles what else is due."""
 
@@ -32,7 +32,7 @@ def run_steps(steps: Steps[_T]) -> _T:
 
 
 class SlicedWork(QObject):
-    """Runs one computation at a time in slices of 3 ms; between them, the event loop handles what else is due.
+    """Runs one computation at a time in slices of 2 ms; between them, the event loop handles what else is due.
 
     Several of these objects take turns, so that their slices do not follow each other without a pause.
 
@@ -63,7 +63,7 @@ class SlicedWork(QObject):
         self.cancel()
         self._steps, self._done = steps, done
         _ACTIVE.add(self)
-        self._run_slice(steps)
+        self._run_slice(steps, _FIRST)
 
     def cancel(self) -> None:
         """Drop the computation that has not ended."""
@@ -77,12 +77,12 @@ class SlicedWork(QObject):
         others = [other.ran for other in _ACTIVE if isValid(other)]
         paused = time.perf_counter() - max(others) > _SHORTEST_PAUSE
         if paused and self.ran == min(others):
-            self._run_slice(self._steps)
+            self._run_slice(self._steps, _SLICE)
         else:
             self._timer.start()
 
-    def _run_slice(self, steps: Steps[Any]) -> None:
-        until = time.perf_counter() + _SLICE
+    def _run_slice(self, steps: Steps[Any], seconds: float) -> None:
+        until = time.perf_counter() + seconds
         try:
             while time.perf_counter() < until:
                 next(steps)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from uuid import uuid4
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -106,7 +106,7 @@ class EvaluateDialog(QDialog):
         foot.addStretch(1)
         foot.addWidget(self._close)
         foot.addWidget(self._start)
-        whole = QVBoxLayout(self)
+        whole = self._whole = QVBoxLayout(self)
         set_space(whole, 8, 16, 16, 16, 16)
         whole.addWidget(FittedLabel(_ABOUT, parent=self))
         for name, box in self._boxes.items():
@@ -134,6 +134,13 @@ class EvaluateDialog(QDialog):
         machine = machine_of(self)
         self._inception.setPlaceholderText(f"{_INCEPTION} on {machine}" if machine else _INCEPTION)
         self._browse.setVisible(not machine)  # a dialog cannot show files there
+
+    def event(self, event: QEvent) -> bool:
+        """Follow the heights of the texts, which depend on their widths."""
+        done = super().event(event)
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.resize(self.width(), self._whole.totalHeightForWidth(self.width()))
+        return done
 
     def _choose_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, f"Choose an Inception network. {_TRUST}", self.inception)

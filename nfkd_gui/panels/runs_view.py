@@ -29,7 +29,7 @@ from nfkd_gui.widgets.banded_update import BandedUpdate
 _NAME, _WIDEST, _NARROWEST = 200, 260, 48
 _MEASURED = 60
 """Rows by which the width of a column is measured."""
-_HEAD, _ARROW, _GROW, _BAND = 28, 10, 300, 4
+_HEAD, _ARROW, _GROW, _BAND = 28, 10, 300, 3
 """Height of the head, room for the arrow of the order, milliseconds in which changed values gather, and rows that are
 painted in one turn of the event loop where all are."""
 _CREATED = "created"

@@ -28,7 +28,7 @@ from nfkd_gui.widgets.labels import tip
 
 _SIDE, _ABOVE, _BELOW = 46, 56, 28
 """Pixels at 100 % beside, above and below the axes."""
-_FEW, _SLICE = 24, 250
+_FEW, _SLICE = 24, 150
 """So many chosen lines are drawn wide; lines that are painted at once."""
 _REACH, _LINE, _MOVED, _APART = 10, 6, 4, 2.5
 """Pixels: distance from an axis and from a line that still hits it, length of a drag that is none, and distance of

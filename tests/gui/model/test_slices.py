@@ -51,8 +51,8 @@ def test_several_computations_take_turns(qtbot: QtBot) -> None:
 
     def steps(name: str) -> Steps[None]:
         for _ in range(30):
-            yield from count(1, 0.001)
             order.append(name)
+            yield from count(1, 0.001)
 
     works = {name: SlicedWork(parent) for name in ("first", "second")}
     for name, work in works.items():

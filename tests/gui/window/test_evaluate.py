@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QProgressBar, QPushButton
+from pytestqt.qtbot import QtBot
 
 from nfkd.protocol.comparing import METRIC_GROUPS, CancelEvaluation, EvaluateRuns, RunsEvaluated
 from nfkd.protocol.events import InspectionProgress
@@ -101,11 +102,12 @@ def test_a_path_on_another_machine_is_typed(dialog: EvaluateDialog, window: Main
     set_machine(window, "")
 
 
-def test_the_texts_of_metrics_are_whole(dialog: EvaluateDialog) -> None:
+def test_the_texts_of_metrics_are_whole(dialog: EvaluateDialog, qtbot: QtBot) -> None:
     labels = {label.text(): label for label in dialog.findChildren(FittedLabel)}
     for about in METRIC_GROUPS.values():
         assert labels[about].height() == labels[about].heightForWidth(labels[about].width())
         assert labels[about].geometry().right() <= dialog.rect().right()
+    qtbot.waitUntil(lambda: dialog.height() <= dialog.minimumSizeHint().height())  # no empty room
 
 
 def test_without_a_group_nothing_can_start(dialog: EvaluateDialog) -> None:
