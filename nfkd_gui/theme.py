@@ -150,10 +150,14 @@ def scaled(pixels: float) -> int:
 
 def font(kind: str) -> QFont:
     """Return the font of a kind of text, a key of `TYPE`; its figures have equal widths."""
-    size, weight = TYPE[kind]
+    return QFont(_font(kind, scaled(TYPE[kind][0])))
+
+
+@functools.cache
+def _font(kind: str, pixels: int) -> QFont:
     found = QFont(_fixed_family() if kind == "code" else _family())
-    found.setPixelSize(scaled(size))
-    found.setWeight(QFont.Weight(weight))
+    found.setPixelSize(pixels)
+    found.setWeight(QFont.Weight(TYPE[kind][1]))
     found.setFeature(QFont.Tag("tnum"), 1)
     return found
 

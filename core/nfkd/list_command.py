@@ -145,7 +145,7 @@ def compare_in_terminal(options: argparse.Namespace) -> int:
         write_table(options.format, _EXACT_COLUMNS, list(_exact_rows(comparison)))
         return 0
     rows = [{"": title, **dict(zip(names, values, strict=True))} for title, values in _comparison_rows(comparison)]
-    write_table(options.format, ["", *names], rows)
+    write_table(options.format, ["", *names], rows, parts=True)
     return 0
 
 

@@ -24,6 +24,11 @@ from nfkd.text import plain
 _ACTIVE = ("queued", "running", "paused")
 _STEADY_SECONDS = 10.0
 _LOOK_SECONDS = 0.2  # between two looks whether Ctrl-C was pressed
+_STOPPING = "Stopping the run there; its best weights are saved. Press Ctrl-C again to leave at once."
+_STOPPING_LATER = (
+    "There is no connection: the run goes on there, and is stopped once nfkd is connected again. Press Ctrl-C again to "
+    "leave at once and let it go on."
+)
 _Result = TypeVar("_Result")
 
 
@@ -68,6 +73,11 @@ class Engine:
                 self.note(f"{error.error.title}: {error.error.cause} Next attempt in {pause:g} s.")
                 time.sleep(pause)
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection; False after a cut, until it is made again."""
+        return self._connection is not None
+
     def close(self) -> None:
         """Disconnect."""
         connection, self._connection = self._connection, None
@@ -78,7 +88,8 @@ class Engine:
 class _Interrupts:
     """Counts Ctrl-C: the first one stops the run there, a second one leaves at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self.pressed = False
 
     def handle(self, number: int, frame: FrameType | None) -> None:
@@ -86,12 +97,12 @@ class _Interrupts:
         if self.pressed:
             os._exit(INTERRUPTED)
         self.pressed = True
-        say("\nStopping the run there; its best weights are saved. Press Ctrl-C again to leave at once.", stderr=True)
+        say(f"\n{_STOPPING if self._engine.connected else _STOPPING_LATER}", stderr=True)
 
 
 @contextmanager
-def _interrupts() -> Iterator[_Interrupts]:
-    interrupts = _Interrupts()
+def _interrupts(engine: Engine) -> Iterator[_Interrupts]:
+    interrupts = _Interrupts(engine)
     before = signal.signal(signal.SIGINT, interrupts.handle)
     try:
         yield interrupts
@@ -109,7 +120,7 @@ def follow_run(engine: Engine, run: str) -> Snapshot:
     RequestRefusedError
         When the run is gone.
     """
-    with _interrupts() as interrupts, run_bars() as bars:
+    with _interrupts(engine) as interrupts, run_bars() as bars:
         engine.note = bars.note
         return engine.persist(lambda connection: _follow(connection, run, bars, interrupts))
 

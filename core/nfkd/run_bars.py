@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from nfkd.protocol import events
@@ -30,7 +32,10 @@ def run_bars() -> Iterator[StageBars]:
 
 
 class StageBars:
-    """A progress bar for each stage. Without a terminal rich prints the bars once, at the end."""
+    """A progress bar for each stage. Without a terminal rich prints the bars once, at the end.
+
+    Events of stages that the run has not announced, such as those of a damaged run, have no bar.
+    """
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
@@ -65,32 +70,40 @@ class StageBars:
                 self._plans |= {(event.seed, plan.stage): plan for plan in event.stages}
             case events.StageStarted():
                 self._start_stage(event)
-            case events.CurvePoints() if "validation/nll" in event.curves:
-                value = event.curves["validation/nll"].values[-1]
-                self._bars.update(self._tasks[event.seed, event.stage], figure=f"validation {format_number(value)}")
+            case events.CurvePoints() if len(values := _validation(event)):
+                self._update((event.seed, event.stage), figure=f"validation {format_number(values[-1])}")
             case events.Progress():
                 key = event.seed, "search" if event.search else event.stage
                 if event.search and key not in self._tasks:
                     label = "search for the weight decay"
                     self._tasks[key] = self._bars.add_task(label, total=event.steps, figure="", left="")
-                self._bars.update(self._tasks[key], completed=event.step, left=_duration(event.seconds_left))
+                self._update(key, completed=event.step, left=_duration(event.seconds_left))
             case events.StageFinished():
-                self._bars.update(self._tasks[event.seed, event.stage], left="")
+                self._update((event.seed, event.stage), left="")
             case events.LogLine():
                 self._logged = max(self._logged, event.time)
                 self.note(event.text)
             case _:
                 pass
 
+    def _update(self, key: tuple[int, str], **fields: Any) -> None:
+        if key in self._tasks:
+            self._bars.update(self._tasks[key], **fields)
+
     def _start_stage(self, event: events.StageStarted) -> None:
         key = event.seed, event.stage
-        if key in self._tasks:
-            self._bars.update(self._tasks[key], completed=event.step)
+        if key in self._tasks or key not in self._plans:
+            self._update(key, completed=event.step)
             return
         longest = max(len(stage) for _, stage in self._plans)
         label = f"seed {event.seed} {role_name(event.stage):{longest}}"
         steps = self._plans[key].steps
         self._tasks[key] = self._bars.add_task(label, total=steps, completed=event.step, figure="", left="")
+
+
+def _validation(event: events.CurvePoints) -> np.ndarray | Sequence[float]:
+    points = event.curves.get("validation/nll")
+    return () if points is None else points.values
 
 
 def _duration(seconds: float) -> str:

@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from rich.measure import Measurement
 from rich.table import Table
 
 from nfkd.config.run_filter import Value
 from nfkd.terminal import say, terminal
 from nfkd.text import csv_text, latex_text, markdown_text, plain
 
+_UNLIMITED = 1_000_000  # columns of a terminal
 _EXACT = 2.0**53  # whole numbers below are exact
 _LONGEST = 120  # characters of a text in a table
 Row = Mapping[str, Value]
@@ -33,22 +35,42 @@ def _is_number(value: Value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def write_table(kind: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Print rows as a table, or in one of the formats of `WRITERS`; a row without a column has a gap there."""
-    if kind == "table":
-        _print(columns, rows)
-    else:
+def write_table(kind: str, columns: Sequence[str], rows: Sequence[Row], *, parts: bool = False) -> None:
+    """Print rows as a table, or in one of the formats of `WRITERS`; a row without a column has a gap there.
+
+    With `parts`, a table that is wider than the terminal is printed in parts below each other, each with the first
+    column.
+    """
+    if kind != "table":
         say(WRITERS[kind](columns, rows))
+        return
+    for number, names in enumerate(_parts(columns, rows) if parts else [columns]):
+        if number:
+            say()
+        terminal().print(_table(names, rows))
 
 
-def _print(columns: Sequence[str], rows: Sequence[Row]) -> None:
+def _parts(columns: Sequence[str], rows: Sequence[Row]) -> list[list[str]]:
+    """Return the columns of each part: as many as fit beside the first one, at least one."""
+    console, (first, *rest) = terminal(), columns
+    found, options = [[first]], console.options.update(width=_UNLIMITED)
+    for name in rest:
+        wider = [*found[-1], name]
+        if len(found[-1]) > 1 and Measurement.get(console, options, _table(wider, rows)).maximum > console.width:
+            found.append([first, name])
+        else:
+            found[-1] = wider
+    return found
+
+
+def _table(columns: Sequence[str], rows: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in columns:
         number = any(_is_number(row.get(name)) for row in rows)
         table.add_column(plain(name, _LONGEST), justify="right" if number else "left")
     for row in rows:
         table.add_row(*(_text(row.get(name)) for name in columns))
-    terminal().print(table)
+    return table
 
 
 def _exact(value: Value) -> Value | int:

@@ -16,7 +16,7 @@ from nfkd_gui.model.compare_figures import Figure, find_figures, known_figures
 from nfkd_gui.model.listed_runs import ListedRun, ListedRuns
 from nfkd_gui.model.run_groups import (
     RunGroup,
-    count_folders,
+    find_order,
     has_same_settings,
     is_in_folder,
     is_same_row,
@@ -32,10 +32,8 @@ from nfkd_gui.model.studio import Studio
 __all__ = ["COLOURS", "CompareModel", "RunGroup", "is_condition"]
 COLOURS = 8
 """Colours of chosen groups (`Tokens.run` of the theme); further ones repeat them."""
-_WAIT, _AGAIN = (
-    1000,
-    50,
-)  # milliseconds between updates while values arrive, and until one in progress is looked at again
+_WAIT, _AGAIN = 1000, 50
+"""Milliseconds between updates while values arrive, and until one in progress is looked at again."""
 _PATIENCE = 5000  # milliseconds without an answer after which garbage is collected again
 _MANY = 1000  # runs whose values are read while no garbage is collected
 _STEP = 100  # groups that are made, or runs that are filtered, in a step of the work
@@ -49,9 +47,10 @@ def is_condition(text: str) -> bool:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """Groups in order, with what is computed from them."""
+    """Groups in order and by key, with what is computed from them."""
 
     groups: list[RunGroup]
+    by_key: dict[str, RunGroup]
     order: tuple[str, bool]
     settings: list[str]
     figures: list[Figure]
@@ -172,7 +171,7 @@ class CompareModel(QObject):
 
     def folders(self) -> dict[str, int]:
         """Return the folders that have runs, with their number, as `count_folders` does."""
-        return count_folders(each.folder for each in self._listed.all())
+        return self._listed.folders()
 
     @property
     def grouped(self) -> bool:
@@ -295,9 +294,10 @@ class CompareModel(QObject):
         self._timer.stop()
         self._work.cancel()
         groups = sort_groups(run_steps(self._find_groups()), *self._order)
-        if not self._has_settings_of({group.key: group for group in groups}):
+        by_key = {group.key: group for group in groups}
+        if not self._has_settings_of(by_key):
             self._settings = self._figures = None
-        self._take_groups(groups)
+        self._take_groups(groups, by_key)
 
     def _update_soon(self) -> None:
         """Do the same in slices: values have arrived, or runs have changed."""
@@ -312,9 +312,10 @@ class CompareModel(QObject):
         yield
         passed = yield from self._passed(listed)
         members: defaultdict[str, list[RunRow]] = defaultdict(list)
-        for each in passed:
+        for number, each in enumerate(passed):
             members[each.group].append(each.row)
-        yield
+            if number % _STEP == 0:
+                yield
         groups = list[RunGroup]()
         for number, rows in enumerate(members.values()):
             groups.append(self._group(rows))
@@ -325,23 +326,26 @@ class CompareModel(QObject):
     def _prepare(self) -> Steps[_Prepared]:
         """Find the groups in order, and what views need of them."""
         groups, order = (yield from self._find_groups()), self._order
-        groups = sort_groups(groups, *order)
+        groups = yield from find_order(groups, *order)
+        yield
+        by_key = {group.key: group for group in groups}
         yield
         settings, figures = self._settings, self._figures
-        if settings is None or figures is None or not self._has_settings_of({group.key: group for group in groups}):
+        if settings is None or figures is None or not self._has_settings_of(by_key):
             values = [group.values for group in groups]
             settings = yield from find_differing(values)
             figures = yield from find_figures(values)
         for prepare in self.preparations:
             yield from prepare(groups)
-        return _Prepared(groups, order, settings, figures)
+        return _Prepared(groups, by_key, order, settings, figures)
 
     def _take_prepared(self, found: _Prepared) -> None:
         self._settings, self._figures = found.settings, found.figures
         ordered = found.order == self._order  # else the user has chosen another order meanwhile
-        self._take_groups(found.groups if ordered else sort_groups(found.groups, *self._order))
+        self._take_groups(found.groups if ordered else sort_groups(found.groups, *self._order), found.by_key)
 
-    def _take_groups(self, ordered: list[RunGroup]) -> None:
+    def _take_groups(self, ordered: list[RunGroup], by_key: dict[str, RunGroup]) -> None:
+        self._by_key = by_key
         self._show(ordered)
         self._keep_chosen()
         self._end_loading()
@@ -353,7 +357,6 @@ class CompareModel(QObject):
 
     def _show(self, ordered: list[RunGroup]) -> None:
         self.groups = ordered
-        self._by_key = {group.key: group for group in ordered}
         self.groups_changed.emit()
 
     def _has_settings_of(self, groups: Mapping[str, RunGroup]) -> bool:
@@ -366,8 +369,8 @@ class CompareModel(QObject):
     def _keep_chosen(self) -> None:
         """Keep the chosen groups that are shown; one that got a newer run has another key."""
         if self.chosen:
-            keys = {run: group.key for group in self.groups for run in group.runs}
-            self._set_chosen(list(dict.fromkeys(keys[key] for key in self.chosen if key in keys)))
+            keys = [self._made_with.get(key, key) for key in self.chosen]
+            self._set_chosen([key for key in dict.fromkeys(keys) if key in self._by_key])
 
     def _passed(self, listed: list[ListedRun]) -> Steps[list[ListedRun]]:
         if not self._words and not self._filter.text:

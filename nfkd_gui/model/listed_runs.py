@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nfkd.protocol.run_rows import RunRow
-from nfkd_gui.model.run_groups import folder_below, parent_of, search_text
+from nfkd_gui.model.run_groups import count_folders, folder_below, parent_of, search_text
 from nfkd_gui.model.studio import Studio
 
 
@@ -32,6 +32,7 @@ class ListedRuns:
         self.grouped = True
         self._runs: list[ListedRun] | None = None
         self._folders: dict[str, str] = {}
+        self._counts: dict[str, int] | None = None
         self._texts: dict[str, str] = {}
 
     def all(self) -> list[ListedRun]:
@@ -48,7 +49,7 @@ class ListedRuns:
 
     def reset(self) -> None:
         """Follow another list of runs, or another runs folder."""
-        self._runs = None
+        self._runs = self._counts = None
         self._folders.clear()
 
     def replace(self, row: RunRow) -> None:
@@ -68,6 +69,12 @@ class ListedRuns:
         if parent not in self._folders:
             self._folders[parent] = folder_below(parent, self._studio.listed_folder)
         return self._folders[parent]
+
+    def folders(self) -> dict[str, int]:
+        """Return the folders that have runs, with their number, as `count_folders` does."""
+        if self._counts is None:
+            self._counts = count_folders(each.folder for each in self.all())
+        return self._counts
 
     def text(self, row: RunRow) -> str:
         """Return the text of a run in which a filter looks for words."""

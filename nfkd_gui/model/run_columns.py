@@ -18,6 +18,7 @@ from nfkd.config.run_filter import Value
 from nfkd.text import plain
 from nfkd_gui.model.run_groups import TEACHER_FROM, RunGroup
 from nfkd_gui.model.setting_names import is_setting
+from nfkd_gui.model.slices import Steps, run_steps
 from nfkd_gui.numbers import format_count, format_duration, format_measure
 
 Kind = Literal["name", "seeds", "verdict", "test", "gap", "tags", "state", "time", "duration", "count", "measure",
@@ -223,15 +224,25 @@ class ColumnFormat:
 
 def format_of(name: str, groups: Collection[RunGroup]) -> ColumnFormat:
     """Return the format of a column for groups: decimals that are enough for all of its numbers."""
+    return run_steps(find_format(name, groups))
+
+
+def find_format(name: str, groups: Collection[RunGroup]) -> Steps[ColumnFormat]:
+    """Find the format of a column for groups: decimals that are enough for all of its numbers."""
     column = describe_column(name)
     values = [group.values.get(name) for group in groups]
+    yield
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    yield
     texts = any(isinstance(value, (str, bool)) and value != "" for value in values)
     numeric = column.kind in _NUMERIC or (bool(numbers) and not texts)
     figure = column.kind in {"test", "gap", "count", "measure", "duration"}
+    yield
     deviations = figure and any(group.has_deviation(name) for group in groups if len(group.seeds) > 1)
+    yield
     equal = len(values) > 1 and column.kind not in {"name", "seeds"} and len(set(values)) == 1
     common = values[0] if equal else None
+    yield
     return ColumnFormat(column, _decimals(column.kind, numbers), numeric, deviations, equal, common)
 
 
@@ -245,7 +256,7 @@ def _decimals(kind: Kind, numbers: Sequence[float]) -> int:
         case "measure":
             return _measured_decimals(finite)
         case _:
-            return max(map(_exact_decimals, set(finite)), default=0)
+            return _most_decimals(set(finite))
 
 
 def _measured_decimals(numbers: Sequence[float]) -> int:
@@ -255,6 +266,16 @@ def _measured_decimals(numbers: Sequence[float]) -> int:
         return 3
     exponent = math.floor(math.log10(median))
     return max(0, min(2 - exponent, max(3, 1 - exponent), 8))
+
+
+def _most_decimals(numbers: Iterable[float]) -> int:
+    """Return the decimals that are enough for each of the numbers."""
+    most = 0
+    for number in numbers:
+        most = max(most, _exact_decimals(number))
+        if most == _MOST_DECIMALS:
+            break
+    return most
 
 
 def _exact_decimals(number: float) -> int:

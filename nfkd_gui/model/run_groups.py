@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from operator import itemgetter
 from pathlib import PurePath
 from typing import TypeGuard
 
@@ -17,6 +18,7 @@ from nfkd.config.run_filter import Value
 from nfkd.protocol.comparing import SeedValues
 from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.setting_names import is_setting
+from nfkd_gui.model.slices import Steps, run_steps
 
 TEACHER_WEIGHTS = "training.teacher_weights"
 TEACHER_FROM = "teacher_from"
@@ -25,6 +27,7 @@ _COLUMNS = (
     "name", "state", "data", "teacher", "student", "loss", "seeds", "seeds_done", "seconds", "device", "unit",
     "teacher_test", "student_test", "baseline_test", "gap_closed", "verdict", "note",
 )  # fmt: skip
+_STEP = 500  # groups that are looked at in a step
 _NUMBERS = {"seeds", "seeds_done", "seconds"}
 
 
@@ -101,15 +104,28 @@ def make_group(
 
 def sort_groups(groups: Iterable[RunGroup], name: str, descending: bool) -> list[RunGroup]:
     """Return groups in the order of a column, setting or figure; those without a value come last."""
-    known, rest = list[tuple[tuple[bool, float, str], RunGroup]](), list[RunGroup]()
-    for group in groups:
+    return run_steps(find_order(groups, name, descending))
+
+
+def find_order(groups: Iterable[RunGroup], name: str, descending: bool) -> Steps[list[RunGroup]]:
+    """Find the order that `sort_groups` returns: numbers before texts, or texts before numbers if descending."""
+    numbers, texts = list[tuple[float, RunGroup]](), list[tuple[str, RunGroup]]()
+    rest = list[RunGroup]()
+    for count, group in enumerate(groups):
         value = group.values.get(name)
         if value is None or value == "":
             rest.append(group)
+        elif isinstance(value, str):
+            texts.append((value.casefold(), group))
         else:
-            key = (True, 0.0, value.casefold()) if isinstance(value, str) else (False, float(value), "")
-            known.append((key, group))
-    known.sort(key=lambda pair: pair[0], reverse=descending)
+            numbers.append((float(value), group))
+        if count % _STEP == 0:
+            yield
+    texts.sort(key=itemgetter(0), reverse=descending)
+    yield
+    numbers.sort(key=itemgetter(0), reverse=descending)
+    yield
+    known = [*texts, *numbers] if descending else [*numbers, *texts]
     return [*(group for _, group in known), *rest]
 
 

@@ -16,7 +16,7 @@ from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.run_groups import TEACHER_FROM, TEACHER_WEIGHTS, containing_run, row_values
 from nfkd_gui.model.studio import Studio
 
-_CHUNK = 100  # runs in a request: its reply, of 1 MB, is decoded and merged in a few milliseconds
+_CHUNK = 50  # runs in a request: its reply, of 0.5 MB, is decoded and merged in a few milliseconds
 _KNOWN_VALUES = 50
 
 

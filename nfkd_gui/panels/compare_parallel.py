@@ -53,7 +53,8 @@ class ParallelPanel(ComparePanel):
         self._menu.setObjectName("compare.parallel.axes.menu")
         self._menu.aboutToShow.connect(self._fill_menu)
         self._menu.triggered.connect(self._show_axis)
-        self.tools.append(self._axes_button())
+        self.choose_axes = self._axes_button()
+        self.tools.append(self.choose_axes)
 
     def _axes_button(self) -> QToolButton:
         button = QToolButton(self)
@@ -62,11 +63,11 @@ class ParallelPanel(ComparePanel):
         button.setAccessibleName("Axes")
         button.setToolTip("Choose which settings and results have an axis.")
         button.setProperty("flat", True)
-        button.setIcon(icon("choose"))
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         button.setMenu(self._menu)
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setIcon(icon("choose"))
         return button
 
     # --- axes -----------------------------------------------------------------------------------------------------
@@ -145,7 +146,9 @@ class ParallelPanel(ComparePanel):
     def _make_axes(self, names: list[str], groups: list[RunGroup]) -> Steps[tuple[list[RunGroup], list[ParallelAxis]]]:
         axes = list[ParallelAxis]()
         for name in names:
-            axes.append(make_axis(self._source(name, groups)))
+            source = self._source(name, groups)
+            yield
+            axes.append(make_axis(source))
             yield
         return groups, axes
 
@@ -172,6 +175,7 @@ class ParallelPanel(ComparePanel):
 
     def restyle(self) -> None:
         self.plot.restyle()
+        self.choose_axes.setIcon(icon("choose"))
 
     def options(self) -> list[QAction]:
         action = QAction("Proposed axes", self)

@@ -24,6 +24,9 @@ from nfkd_gui.widgets.labels import ElidedLabel, PlainLabel
 from nfkd_gui.widgets.quadrants import Quadrants
 from nfkd_gui.widgets.switch import Switch
 
+_TITLES = {"nats": ("log p", ""), "reported": ("NLL", "")}
+"""Titles of the units, until the engine has answered."""
+
 
 class LikelihoodPanel(AskingPanel[LikelihoodReport]):
     """Shows histograms of log p, two flows against each other, the extreme examples, and the latents."""
@@ -39,7 +42,7 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
         super().__init__(studio, parent)
         self._unit = "nats"
         self._role = self._make_roles()
-        self._units = Switch("likelihood.unit", dict.fromkeys(UNITS, ("log p", "")), self.content)
+        self._units = Switch("likelihood.unit", _TITLES, self.content)
         self._units.chosen.connect(self._choose_unit)
         self.second = SecondData("likelihood.second", studio.data_preview, self.content)
         self.second.changed.connect(self.mark_dirty)
@@ -142,9 +145,9 @@ class LikelihoodPanel(AskingPanel[LikelihoodReport]):
         self.iterations.setVisible(bool(blocks))
         if not blocks:
             return
-        counts = ", ".join(f"{block.name} {block.iterations}" for block in blocks)
+        counts = ", ".join(f"{block.name}: {block.iterations}" for block in blocks)
         exactly, examples = (sum(values) for values in zip(*((b.exactly, b.examples) for b in blocks), strict=True))
-        text = f"Jacobi iterations of each block, in place of {blocks[0].tokens} tokens one by one: {counts}"
+        text = f"Jacobi iterations of each block, in place of {blocks[0].tokens} tokens one by one – {counts}"
         if exactly:
             text += f"; {exactly} of {examples} did not converge and were computed exactly"
         self.iterations.setText(text)

@@ -9,6 +9,7 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRect, Q
 from PySide6.QtGui import QColor, QFontMetrics, QImage, QPainter, QPen, QPixmap
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
+from nfkd_gui.model.run_columns import ColumnFormat
 from nfkd_gui.panels.runs_model import Cell, RunsModel
 from nfkd_gui.theme import font, role_colour, scaled, tokens
 from nfkd_gui.widgets.chip import chip_size, chip_text, paint_chip
@@ -23,6 +24,10 @@ _TEACHER = 0.7
 _LEAST = -0.2
 _PIXMAPS = 2000
 _LONGEST_STATE = "running 100 %"
+_LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+_RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+_SELECTED, _HOVERED = QStyle.StateFlag.State_Selected.value, QStyle.StateFlag.State_MouseOver.value
+"""As numbers: operations of Python's enumerations are slow."""
 _CHECK_MARK = ((4.5, 8.2), (7.0, 10.8), (11.5, 5.5))  # in a box of 16
 
 
@@ -44,7 +49,7 @@ def picture_side() -> int:
 
 
 class RunCell(QStyledItemDelegate):
-    """Paints every cell of the table."""
+    """Paints every cell of the table; the view restores the painter after each row."""
 
     def __init__(self, parent: Any) -> None:
         super().__init__(parent)
@@ -89,10 +94,8 @@ class RunCell(QStyledItemDelegate):
         model = cast(RunsModel, index.model())
         cell, given = model.cell(index), cast(Any, option)
         rect: QRect = given.rect
-        painter.save()
-        self._paint_ground(painter, given, index)
-        ink = QColor(tokens().muted if cell.child or cell.muted else tokens().text)
-        painter.setPen(ink)
+        self._paint_ground(painter, given, cell)
+        painter.setPen(QColor(tokens().muted if cell.child or cell.muted else tokens().text))
         painter.setFont(font("strong" if cell.bold else "body"))
         place = rect.adjusted(scaled(_MARGIN), 0, -scaled(_MARGIN), 0)
         if index.column() == 0:
@@ -102,21 +105,17 @@ class RunCell(QStyledItemDelegate):
         elif cell.share is not None:
             self._paint_share(painter, place, cell)
         else:
-            self._paint_text(painter, place, cell, model, index)
-        painter.restore()
+            self._paint_text(painter, place, cell, model.format(model.columns[index.column()]))
 
     @staticmethod
-    def _paint_ground(painter: QPainter, option: Any, index: Index) -> None:
-        rect: QRect = option.rect
-        state, colours, flags = option.state, tokens(), QStyle.StateFlag
-        if state & flags.State_Selected:
-            painter.fillRect(rect, QColor(colours.soft))
-        elif state & flags.State_MouseOver:
-            painter.fillRect(rect, QColor(colours.hover))
-        elif index.parent().isValid():
-            painter.fillRect(rect, QColor(colours.raised))
-        painter.setPen(QColor(colours.border))
-        painter.drawLine(rect.bottomLeft(), rect.bottomRight())
+    def _paint_ground(painter: QPainter, option: Any, cell: Cell) -> None:
+        state, colours = option.state.value, tokens()
+        if state & _SELECTED:
+            painter.fillRect(option.rect, QColor(colours.soft))
+        elif state & _HOVERED:
+            painter.fillRect(option.rect, QColor(colours.hover))
+        elif cell.child:
+            painter.fillRect(option.rect, QColor(colours.raised))
 
     def _paint_name(self, painter: QPainter, option: Any, cell: Cell, pictures: bool) -> None:
         rect: QRect = option.rect
@@ -131,27 +130,27 @@ class RunCell(QStyledItemDelegate):
                 painter.drawPixmap(arrow_rect(rect).right() + 1, top, side, side, self._pixmap(cell.picture))
         painter.setPen(QColor(tokens().muted if cell.child else tokens().text))
         room = rect.adjusted(left - rect.left(), 0, -scaled(_MARGIN), 0)
-        _draw_elided(painter, room, cell.text, Qt.AlignmentFlag.AlignLeft, Qt.TextElideMode.ElideMiddle)
+        _draw_elided(painter, room, cell.text, _LEFT, Qt.TextElideMode.ElideMiddle)
 
-    def _paint_text(self, painter: QPainter, place: QRect, cell: Cell, model: RunsModel, index: Index) -> None:
-        shown = model.format(model.columns[index.column()])
+    @staticmethod
+    def _paint_text(painter: QPainter, place: QRect, cell: Cell, shown: ColumnFormat) -> None:
         if not shown.numeric:
-            _draw_elided(painter, place, cell.text, Qt.AlignmentFlag.AlignLeft)
+            _draw_elided(painter, place, cell.text, _LEFT)
             return
         if shown.deviations or cell.extra:  # numbers stand below each other, also where one has no deviation
-            painter.save()
+            ink = painter.pen()
             painter.setPen(QColor(tokens().muted))
-            painter.drawText(place, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), cell.extra)
-            painter.restore()
+            painter.drawText(place, _RIGHT, cell.extra)
+            painter.setPen(ink)
             wide = cell.extra or shown.deviation(0.0)
             place = place.adjusted(0, 0, -painter.fontMetrics().horizontalAdvance(f" {wide}"), 0)
-        _draw_elided(painter, place, cell.text, Qt.AlignmentFlag.AlignRight)
+        _draw_elided(painter, place, cell.text, _RIGHT)
 
     def _paint_share(self, painter: QPainter, place: QRect, cell: Cell) -> None:
         if not cell.child:
             _paint_bar(painter, place, cell)
         text = f"{cell.text} {cell.extra} %" if cell.extra else f"{cell.text} %"
-        painter.drawText(place, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
+        painter.drawText(place, _RIGHT, text)
 
     def _pixmap(self, picture: np.ndarray) -> QPixmap:
         known = self._pixmaps.get(id(picture))
@@ -163,10 +162,10 @@ class RunCell(QStyledItemDelegate):
 
 
 def _draw_elided(
-    painter: QPainter, place: QRect, text: str, side: Qt.AlignmentFlag, mode: Qt.TextElideMode | None = None
+    painter: QPainter, place: QRect, text: str, side: int, mode: Qt.TextElideMode = Qt.TextElideMode.ElideRight
 ) -> None:
-    shown = painter.fontMetrics().elidedText(text, mode or Qt.TextElideMode.ElideRight, place.width())
-    painter.drawText(place, int(side | Qt.AlignmentFlag.AlignVCenter), shown)
+    if text:
+        painter.drawText(place, side, painter.fontMetrics().elidedText(text, mode, place.width()))
 
 
 def _paint_check(painter: QPainter, place: QRect, colour: int | None) -> None:
@@ -197,18 +196,20 @@ def _paint_arrow(painter: QPainter, place: QRect, unfolded: bool) -> None:
 
 def _paint_chips(painter: QPainter, place: QRect, cell: Cell) -> None:
     left = float(place.left())
+    painter.save()
     for text, tone in cell.chips:
         shown = chip_text(text, tone)
         size = chip_size(shown)
         room = place.left() + place.width() - left
         if room < scaled(_ARROW):
-            return
+            break
         if size.width() > room:
             metrics = QFontMetrics(font("caption"))
             shown = metrics.elidedText(shown, Qt.TextElideMode.ElideRight, round(room) - scaled(_ARROW))
         width = min(size.width(), room)
         paint_chip(painter, QRectF(left, place.center().y() - size.height() / 2, width, size.height()), shown, tone)
         left += width + scaled(_GAP)
+    painter.restore()
 
 
 def _paint_bar(painter: QPainter, place: QRect, cell: Cell) -> None:

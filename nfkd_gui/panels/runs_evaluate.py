@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import PurePath
 from uuid import uuid4
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -26,9 +28,11 @@ from nfkd.protocol.run_rows import RunRow
 from nfkd.text import plain, sentence
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import limit_size, set_space
-from nfkd_gui.widgets.labels import ToneLabel, WrappedLabel
+from nfkd_gui.widgets.file_target import machine_of
+from nfkd_gui.widgets.labels import FittedLabel, WrappedLabel
 
 _WIDTH, _INDENT, _LISTED, _LONGEST = 480, 24, 6, 80
+_NAMED = 3  # runs that failed for the same reason
 _SHARES = 1000  # steps of the progress bar
 _FID = "fid"
 _INCEPTION = "TorchScript file, such as inception-2015-12-05.pt"
@@ -102,14 +106,14 @@ class EvaluateDialog(QDialog):
         foot.addStretch(1)
         foot.addWidget(self._close)
         foot.addWidget(self._start)
-        whole = QVBoxLayout(self)
+        whole = self._whole = QVBoxLayout(self)
         set_space(whole, 8, 16, 16, 16, 16)
-        whole.addWidget(WrappedLabel(_ABOUT, parent=self))
+        whole.addWidget(FittedLabel(_ABOUT, parent=self))
         for name, box in self._boxes.items():
             whole.addWidget(box)
             about = QVBoxLayout()
             set_space(about, 0, _INDENT, 0, 0, 0)
-            about.addWidget(ToneLabel(METRIC_GROUPS[name], parent=self))
+            about.addWidget(FittedLabel(METRIC_GROUPS[name], parent=self))
             if name == _FID:
                 about.addLayout(self._file_line())
             whole.addLayout(about)
@@ -124,6 +128,19 @@ class EvaluateDialog(QDialog):
         line.addWidget(self._inception, 1)
         line.addWidget(self._browse)
         return line
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        machine = machine_of(self)
+        self._inception.setPlaceholderText(f"{_INCEPTION} on {machine}" if machine else _INCEPTION)
+        self._browse.setVisible(not machine)  # a dialog cannot show files there
+
+    def event(self, event: QEvent) -> bool:
+        """Follow the heights of the texts, which depend on their widths."""
+        done = super().event(event)
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.resize(self.width(), self._whole.totalHeightForWidth(self.width()))
+        return done
 
     def _choose_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, f"Choose an Inception network. {_TRUST}", self.inception)
@@ -200,11 +217,20 @@ class EvaluateDialog(QDialog):
             self._studio.ask(CancelEvaluation(ticket=self._ticket), lambda _reply: None, lambda _error: None)
 
 
+def _list(names: list[str]) -> str:
+    """Return the first names, and the number of the others."""
+    rest = len(names) - _NAMED
+    return ", ".join(names) if rest <= 0 else f"{', '.join(names[:_NAMED])} and {rest:,} more"
+
+
 def _describe(reply: RunsEvaluated, runs: int) -> str:
-    """Return what was done, which runs failed, and what was left out, each in a line."""
+    """Return what was done, why runs failed, and what was left out, each in a line."""
     done = runs - len(reply.failed)
     lines = [f"{done:,} of {runs:,} {'run' if runs == 1 else 'runs'} evaluated."]
-    failed = [f"{plain(PurePath(run).name, _LONGEST)}: {sentence(why)}" for run, why in reply.failed.items()]
+    names = defaultdict[str, list[str]](list)
+    for run, why in reply.failed.items():
+        names[why].append(plain(PurePath(run).name, _LONGEST))
+    failed = [f"{_list(those)}: {sentence(why)}" for why, those in names.items()]
     notes = [f"{sentence(note)}." for note in reply.notes]
     every = [*failed, *notes]
     more = [f"And {len(every) - _LISTED} more remarks."] if len(every) > _LISTED else []

@@ -14,18 +14,25 @@ from nfkd.config.run_filter import Value
 from nfkd.protocol.run_rows import RunRow
 from nfkd.text import plain
 from nfkd_gui.model.compare import CompareModel, RunGroup
-from nfkd_gui.model.headline import ENOUGH_SEEDS
-from nfkd_gui.model.run_columns import DEFAULT, ColumnFormat, RunColumn, describe_column, format_of, titles_of
+from nfkd_gui.model.run_columns import (
+    DEFAULT,
+    ColumnFormat,
+    describe_column,
+    find_format,
+    format_of,
+    titles_of,
+)
 from nfkd_gui.model.run_states import LIVE
-from nfkd_gui.model.slices import Steps
+from nfkd_gui.model.slices import Steps, run_steps
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.model.thumbnails import ThumbnailStore
 from nfkd_gui.numbers import format_time
-from nfkd_gui.widgets.chip import ChipTone, verdict_tone
+from nfkd_gui.panels.runs_texts import LONGEST, alignment, cell_tip, head_tip, state_label, verdict_chip
+from nfkd_gui.widgets.chip import ChipTone
 from nfkd_gui.widgets.labels import tip
 
 Index = QModelIndex | QPersistentModelIndex
-_LONGEST, _UNIT_COLUMNS = 200, {"test"}
+_UNIT_COLUMNS = {"test"}
 _MANY, _FEW = 1000, 20
 """Groups from which formats are kept after a change, and changed groups up to which they are."""
 _CELL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
@@ -66,6 +73,28 @@ class Cell:
     picture: np.ndarray | None = field(default=None)
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """What is computed of groups before they are shown, and the groups `before` them.
+
+    Attributes
+    ----------
+    same
+        Whether the rows stay, whatever is in them.
+    rows
+        The row of each run; None if it is not computed yet.
+    units
+        The units of the test figures; None if they are not known yet.
+    """
+
+    before: Sequence[RunGroup]
+    groups: Sequence[RunGroup]
+    same: bool
+    formats: dict[str, ColumnFormat]
+    rows: dict[str, int] | None
+    units: set[str] | None
+
+
 class RunsModel(QAbstractItemModel):
     """The groups of a `CompareModel` as rows with chosen columns; seeds are their children.
 
@@ -87,7 +116,7 @@ class RunsModel(QAbstractItemModel):
         self._titles = titles_of(self.columns)
         self.groups: list[RunGroup] = compare.groups
         self._formats: dict[str, ColumnFormat] = {}
-        self._prepared: tuple[Sequence[RunGroup], dict[str, ColumnFormat], dict[str, int]] = ((), {}, {})
+        self._prepared: _Prepared | None = None
         self._units: set[str] | None = None
         self._rows: dict[str, int] | None = None
         compare.preparations.append(self._prepare)
@@ -134,7 +163,7 @@ class RunsModel(QAbstractItemModel):
             case Qt.ItemDataRole.DisplayRole:
                 return self._head(section)
             case Qt.ItemDataRole.ToolTipRole:
-                return tip(_head_tip(describe_column(self.columns[section])))
+                return tip(head_tip(describe_column(self.columns[section])))
             case Qt.ItemDataRole.TextAlignmentRole:
                 return alignment(self.format(self.columns[section]))
             case _:
@@ -148,7 +177,7 @@ class RunsModel(QAbstractItemModel):
             case Qt.ItemDataRole.TextAlignmentRole:
                 return alignment(self.format(self.columns[index.column()]))
             case Qt.ItemDataRole.ToolTipRole:
-                return _tip(self.row_of(index), self.data(index), self.columns[index.column()])
+                return cell_tip(self.row_of(index), self.data(index), self.columns[index.column()])
             case Qt.ItemDataRole.CheckStateRole if index.column() == 0 and not index.internalId():
                 checked = self._compare.colour_of(self.groups[index.row()].key) is not None
                 return Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked
@@ -217,36 +246,44 @@ class RunsModel(QAbstractItemModel):
             self.dataChanged.emit(self.index(0, 0), last)
 
     def _take_groups(self) -> None:
-        groups = self._compare.groups
-        same = len(groups) == len(self.groups) and all(
-            new is old or (new.key == old.key and len(new.children) == len(old.children))
-            for new, old in zip(groups, self.groups, strict=True)
-        )
-        if not same:
+        groups, found = self._compare.groups, self._prepared
+        if found is None or found.before is not self.groups or found.groups is not groups:
+            same = run_steps(self._find_same(groups))
+            found = _Prepared(self.groups, groups, same, self._formats_of(groups), None, None)
+        self._prepared = None
+        if not found.same:
             self.beginResetModel()
-        known, formats, rows = self._prepared
-        self._formats = formats if known is groups else self._formats_of(groups)
-        self._units = None
-        self.groups, self._rows = groups, rows if known is groups else None
-        self._prepared = (), {}, {}
-        if same:
+        self.groups, self._formats, self._rows, self._units = groups, found.formats, found.rows, found.units
+        if found.same:
             self.redraw()
         else:
             self.endResetModel()
 
     def _prepare(self, groups: Sequence[RunGroup]) -> Steps[None]:
         """Find the formats, seeds and rows of groups before they are shown."""
-        formats, rows = self._formats_of(groups), dict[str, int]()
+        before, formats, rows, units = self.groups, self._formats_of(groups), dict[str, int](), set[str]()
+        yield
         for number, group in enumerate(groups):
-            _ = group.children
+            units.add(group.rows[0].unit)
             rows.update(dict.fromkeys(group.runs, number))
             if number % _MANY == 0:
                 yield
+        same = yield from self._find_same(groups)
         for name in self._formats:
             if name not in formats:
-                formats[name] = format_of(name, groups)
+                formats[name] = yield from find_format(name, groups)
+        self._prepared = _Prepared(before, groups, same, formats, rows, units - {""})
+
+    def _find_same(self, groups: Sequence[RunGroup]) -> Steps[bool]:
+        """Find whether groups have the rows of those that are shown, whatever is in them."""
+        if len(groups) != len(self.groups):
+            return False
+        for number, (new, old) in enumerate(zip(groups, self.groups, strict=True)):
+            if new is not old and (new.key != old.key or len(new.children) != len(old.children)):
+                return False
+            if number % _MANY == 0:
                 yield
-        self._prepared = groups, formats, rows
+        return True
 
     def _formats_of(self, groups: Sequence[RunGroup]) -> dict[str, ColumnFormat]:
         """Return the formats that are known for groups: those that a few changes among many leave as they are."""
@@ -294,7 +331,7 @@ class RunsModel(QAbstractItemModel):
                 chip = verdict_chip(group)
                 cell.chips = [chip] if chip else []
             case "tags":
-                cell.chips = [(plain(tag, _LONGEST), "neutral") for tag in group.rows[0].tags]
+                cell.chips = [(plain(tag, LONGEST), "neutral") for tag in group.rows[0].tags]
             case "state":
                 cell.text = self._state(group)
             case "time":
@@ -305,7 +342,7 @@ class RunsModel(QAbstractItemModel):
 
     def _fill_name(self, cell: Cell, group: RunGroup) -> None:
         view = self._studio.view
-        cell.text, cell.colour = plain(group.name, _LONGEST), self._compare.colour_of(group.key)
+        cell.text, cell.colour = plain(group.name, LONGEST), self._compare.colour_of(group.key)
         cell.expandable = bool(group.children)
         cell.bold = view is not None and view.row.run in group.runs
         if self.pictures:
@@ -323,8 +360,8 @@ class RunsModel(QAbstractItemModel):
         shown, cell = self.format(name), Cell(child=True)
         match shown.column.kind:
             case "name":
-                run = f", {plain(row.name, _LONGEST)}" if len(group.rows) > 1 else ""
-                cell.text = f"seed {seed.seed}{run}" if seed is not None else plain(row.name, _LONGEST)
+                run = f", {plain(row.name, LONGEST)}" if len(group.rows) > 1 else ""
+                cell.text = f"seed {seed.seed}{run}" if seed is not None else plain(row.name, LONGEST)
             case "state" if seed is None:
                 cell.text = state_label(row, self._progress(row))
             case _ if seed is not None and name in seed.values:
@@ -338,39 +375,3 @@ class RunsModel(QAbstractItemModel):
     def _progress(self, row: RunRow) -> float:
         progress = self._studio.progress.get(row.run)
         return row.progress if progress is None else progress.fraction
-
-
-def verdict_chip(group: RunGroup) -> tuple[str, ChipTone] | None:
-    """Return text and tone of the verdict's chip; below three seeds it says so in place of a verdict."""
-    row = group.rows[0]
-    if not row.verdict:
-        return None
-    if row.seeds_done < ENOUGH_SEEDS:
-        return f"{row.seeds_done} of {max(row.seeds, ENOUGH_SEEDS)} seeds", "neutral"
-    return plain(row.verdict, _LONGEST).capitalize(), verdict_tone(row.verdict)
-
-
-def state_label(row: RunRow, progress: float) -> str:
-    """Return the state of a run with how much is done."""
-    state = f"{row.state} {100 * progress:.0f} %" if row.state in {"running", "paused"} else row.state
-    return f"{state}, another process" if row.elsewhere else state
-
-
-def alignment(shown: ColumnFormat) -> Qt.AlignmentFlag:
-    """Return the alignment of a column: numbers to the right."""
-    side = Qt.AlignmentFlag.AlignRight if shown.numeric else Qt.AlignmentFlag.AlignLeft
-    return side | Qt.AlignmentFlag.AlignVCenter
-
-
-def _head_tip(column: RunColumn) -> str:
-    title = column.long_title if column.long_title != column.title else ""
-    return "\n".join(text for text in (title, column.tip, f"In a filter: {column.name}") if text)
-
-
-def _tip(row: RunRow, text: str, name: str) -> str:
-    if name != "name":
-        return tip(text)
-    seeds = f"{row.seeds_done} of {row.seeds} seeds" if row.seeds > 1 else "one seed"
-    lines = [f"{row.data} · {row.teacher} → {row.student} · {seeds}", row.device, row.cause, row.verdict, row.note,
-             row.run]  # fmt: skip
-    return tip("\n".join(line for line in lines if line))

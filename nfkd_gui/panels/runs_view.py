@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any, cast
 
 from PySide6.QtCore import (
-    QItemSelection,
     QItemSelectionModel,
     QModelIndex,
+    QRect,
     QSignalBlocker,
     Qt,
     QTimer,
@@ -18,15 +19,19 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStyleOptionViewIt
 
 from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.run_columns import DEFAULT, FIRST
-from nfkd_gui.panels.runs_cells import RunCell, arrow_rect, check_rect, picture_side
+from nfkd_gui.model.slices import SlicedWork, Steps, run_steps
+from nfkd_gui.panels.runs_addresses import Address, address_of, find_rows, selection_of
+from nfkd_gui.panels.runs_cells import ROW, RunCell, arrow_rect, check_rect, picture_side
 from nfkd_gui.panels.runs_model import Index, RunsModel
 from nfkd_gui.theme import scaled, set_type, tokens
+from nfkd_gui.widgets.banded_update import BandedUpdate
 
 _NAME, _WIDEST, _NARROWEST = 200, 260, 48
 _MEASURED = 60
 """Rows by which the width of a column is measured."""
-_HEAD, _ARROW, _GROW = 28, 10, 300
-"""Height of the head, room for the arrow of the order, and milliseconds in which changed values gather."""
+_HEAD, _ARROW, _GROW, _BAND = 28, 10, 300, 3
+"""Height of the head, room for the arrow of the order, milliseconds in which changed values gather, and rows that are
+painted in one turn of the event loop where all are."""
 _CREATED = "created"
 
 
@@ -55,18 +60,19 @@ class RunsTree(QTreeView):
         self._widths: dict[str, int] = {}
         self._unfolded: set[str] = set()
         self._place = 0
-        self._kept: tuple[set[tuple[str, int]], tuple[str, int] | None] = (set(), None)
+        self._kept: tuple[set[Address], Address | None] = (set(), None)
         self._cell = RunCell(self)
+        self._bands = BandedUpdate(self.viewport())
+        self._measuring = SlicedWork(self)
+        self._fitting = QTimer(self, interval=0, singleShot=True)
+        self._fitting.timeout.connect(lambda: self._measuring.start(self._measure(), self._set_widths))
+        self._growing = QTimer(self, interval=_GROW, singleShot=True)
+        self._growing.timeout.connect(self._grow)
+        self._fitted: dict[str, int] = {}
         self.setItemDelegate(self._cell)
         self.setModel(model)
         self._set_up()
         self._set_up_header()
-        self._fitting = QTimer(self, interval=0, singleShot=True)
-        self._fitting.timeout.connect(self.fit)
-        self._growing = QTimer(self, interval=_GROW, singleShot=True)
-        self._growing.timeout.connect(self._grow)
-        self._fitted: dict[str, int] = {}
-        self._least: dict[str, int] = {}
         model.modelAboutToBeReset.connect(self._keep)
         model.modelReset.connect(self._restore)
         self.expanded.connect(self._note_unfolded)
@@ -148,28 +154,45 @@ class RunsTree(QTreeView):
         if not self._growing.isActive():
             self._growing.start()
 
-    def _grow(self) -> None:
-        wanted = {name: self._wanted(section) for section, name in enumerate(self._model.columns) if name != "name"}
-        if any(width > self._fitted.get(name, 0) for name, width in wanted.items()):
-            self._least = {name: max(width, self._fitted.get(name, 0)) for name, width in wanted.items()}
-            self.fit()
-
     def fit(self) -> None:
         """Give columns the width of their contents, and the rest to the names."""
-        room, names = self.viewport().width(), self._model.columns
-        least, self._least = self._least, {}
-        self._fitted = {name: max(self._wanted(section), least.get(name, 0)) for section, name in enumerate(names)}
-        widths = {name: self._widths.get(name) or self._fitted[name] for name in names}
+        self._measuring.cancel()
+        self._set_widths(run_steps(self._measure()))
+
+    def _measure(self) -> Steps[dict[str, int]]:
+        """Find the widths that the contents of the columns want."""
+        wanted = dict[str, int]()
+        for section, name in enumerate(self._model.columns):
+            wanted[name] = self._wanted(section)
+            yield
+        return wanted
+
+    def _grow(self) -> None:
+        if not self._measuring.active:
+            self._measuring.start(self._measure(), self._widen)
+
+    def _widen(self, wanted: dict[str, int]) -> None:
+        if any(width > self._fitted.get(name, 0) for name, width in wanted.items() if name != "name"):
+            self._set_widths({name: max(width, self._fitted.get(name, 0)) for name, width in wanted.items()})
+
+    def _set_widths(self, wanted: dict[str, int]) -> None:
+        room, names = self.viewport().width(), list(wanted)
+        self._fitted = wanted
+        widths = {name: self._widths.get(name) or wanted[name] for name in names}
         shown = self._shown(widths, room)
         rest = room - sum(width for name, width in widths.items() if name in shown and name != "name")
-        with QSignalBlocker(self.header()):
+        if "name" not in self._widths:
+            widths["name"] = max(rest, scaled(_NAME))
+        header = self.header()
+        before = [(header.isSectionHidden(section), header.sectionSize(section)) for section in range(len(names))]
+        with QSignalBlocker(header):
             for section, name in enumerate(names):
                 self.setColumnHidden(section, name not in shown)
-                wide = max(rest, scaled(_NAME)) if name == "name" and "name" not in self._widths else widths[name]
-                self.setColumnWidth(section, wide)
-        self.updateGeometries()
-        self.viewport().update()
-        self.header().viewport().update()
+                self.setColumnWidth(section, widths[name])
+        if before != [(header.isSectionHidden(section), header.sectionSize(section)) for section in range(len(names))]:
+            self.updateGeometries()
+            header.viewport().update()
+            self._paint_soon()
 
     def _shown(self, widths: dict[str, int], room: int) -> set[str]:
         """Return the columns that are shown: those that fit, or those that the user chose."""
@@ -237,49 +260,24 @@ class RunsTree(QTreeView):
 
     def _keep(self) -> None:
         indexes = self._selected_indexes()
-        selected = {self._address(index) for index in indexes}
+        selected = {address_of(self._model, index) for index in indexes}
         current = self.currentIndex()
-        self._kept = (selected, self._address(current) if current.isValid() else None)
+        self._kept = (selected, address_of(self._model, current) if current.isValid() else None)
         self._place = next((index.row() for index in indexes if not index.parent().isValid()), 0)
-
-    def _address(self, index: QModelIndex) -> tuple[str, int]:
-        """Return the key of a row's group, and the number of its seed or -1."""
-        return self._model.group_at(index).key, index.row() if index.internalId() else -1
 
     def _restore(self) -> None:
         selected, current = self._kept
         with QSignalBlocker(self):
             for key in self._unfolded:
                 self.setExpanded(self._model.index_of(key), True)
-        chosen = self._selection_of(selected)
+        chosen = selection_of(self._model, selected)
         flags = QItemSelectionModel.SelectionFlag
         with QSignalBlocker(self.selectionModel()):
             self.selectionModel().select(chosen, flags.ClearAndSelect | flags.Rows)
-            for index in self._found([current] if current else []):
+            for index in find_rows(self._model, [current] if current else []):
                 self.selectionModel().setCurrentIndex(index, flags.NoUpdate)
         if selected and chosen.isEmpty() and self._model.groups:  # deleted, moved or filtered: the next one
             self.setCurrentIndex(self._model.index(min(self._place, len(self._model.groups) - 1), 0))
-
-    def _selection_of(self, addresses: Iterable[tuple[str, int]]) -> QItemSelection:
-        """Return a selection with one range for groups that follow each other."""
-        indexes, chosen = list(self._found(addresses)), QItemSelection()
-        rows = sorted(index.row() for index in indexes if not index.parent().isValid())
-        starts = [row for before, row in zip([-2, *rows], rows, strict=False) if row != before + 1]
-        ends = [row for row, after in zip(rows, [*rows[1:], -2], strict=False) if after != row + 1]
-        for first, last in zip(starts, ends, strict=True):
-            chosen.select(self._model.index(first, 0), self._model.index(last, 0))
-        for index in indexes:
-            if index.parent().isValid():
-                chosen.select(index, index)
-        return chosen
-
-    def _found(self, addresses: Iterable[tuple[str, int]]) -> Iterable[QModelIndex]:
-        for key, number in addresses:
-            index = self._model.index_of(key)
-            if index.isValid() and number >= 0:
-                index = self._model.index(number, 0, index) if number < self._model.rowCount(index) else QModelIndex()
-            if index.isValid():
-                yield index
 
     def _note_unfolded(self, index: QModelIndex) -> None:
         self._unfolded.add(self._model.group_at(index).key)
@@ -348,21 +346,26 @@ class RunsTree(QTreeView):
         self.fit_later()
 
     def drawRow(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        painter.save()
         super().drawRow(painter, option, index)
+        row: QRect = cast(Any, option).rect
+        painter.setPen(QColor(tokens().border))
+        painter.drawLine(row.left(), row.bottom(), self.header().length() - self.header().offset() - 1, row.bottom())
         current = self.currentIndex()
         if self.hasFocus() and current.row() == index.row() and current.parent() == index.parent():
-            row = self.visualRect(current.siblingAtColumn(0))
-            painter.save()
             painter.setPen(QPen(QColor(tokens().accent), 2))
-            painter.drawRect(row.adjusted(1, 1, self.viewport().width() - row.width() - 1, -2))
-            painter.restore()
+            painter.drawRect(row.adjusted(1, 1, -1, -2))
+        painter.restore()
 
     def dataChanged(self, topLeft: Index, bottomRight: Index, roles: Sequence[int] = ()) -> None:
         """Paint again: Qt would first look for each of the rows, which takes 25 ms for 10,000."""
         if topLeft.row() == bottomRight.row():
             super().dataChanged(topLeft, bottomRight, roles)
         else:
-            self.viewport().update()
+            self._paint_soon()
+
+    def _paint_soon(self) -> None:
+        self._bands.start(scaled(_BAND * ROW))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

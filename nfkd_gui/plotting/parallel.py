@@ -19,6 +19,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from nfkd.text import plain
+from nfkd_gui.model.slices import PAUSE
 from nfkd_gui.plotting import parallel_paint as paint
 from nfkd_gui.plotting.parallel_axes import Brush, ParallelAxis, nearest_line, passing, spread
 from nfkd_gui.plotting.parallel_drag import AxisDrag, BrushDrag
@@ -27,7 +28,7 @@ from nfkd_gui.widgets.labels import tip
 
 _SIDE, _ABOVE, _BELOW = 46, 56, 28
 """Pixels at 100 % beside, above and below the axes."""
-_FEW, _SLICE = 24, 500
+_FEW, _SLICE = 24, 150
 """So many chosen lines are drawn wide; lines that are painted at once."""
 _REACH, _LINE, _MOVED, _APART = 10, 6, 4, 2.5
 """Pixels: distance from an axis and from a line that still hits it, length of a drag that is none, and distance of
@@ -65,7 +66,7 @@ class ParallelPlot(QWidget):
         self.brushes: list[Brush] = []
         self._ground: QPixmap | None = None
         self._painted = 0
-        self._slices = QTimer(self, interval=0, singleShot=True)
+        self._slices = QTimer(self, interval=PAUSE, singleShot=True)
         self._slices.timeout.connect(self.update)
         self._front: QPixmap | None = None
         self._hovered, self._pointer, self._current = -1, QPointF(), -1
@@ -73,7 +74,12 @@ class ParallelPlot(QWidget):
         self._pressed: QPointF | None = None
 
     def show_lines(self, axes: Sequence[ParallelAxis], names: Sequence[str], colours: Mapping[int, str]) -> None:
-        """Show lines with their names; the chosen ones have colours, as ``#RRGGBB``, the last on top."""
+        """Show lines with their names; the chosen ones have colours, as ``#RRGGBB``, the last on top.
+
+        Other axes end a drag: what is dragged may be gone, or at another place.
+        """
+        if [axis.name for axis in axes] != self.axis_names():
+            self._drag = self._pressed = None
         self._axes, self._names, self._colours = list(axes), names, colours
         self._hovered = -1
         self._redraw()

@@ -14,6 +14,7 @@ from nfkd.remote.hosts import EngineHost
 from nfkd.text import plain
 from nfkd_gui.forms.path_box import PathBox
 from nfkd_gui.model.run_copier import RunCopier
+from nfkd_gui.model.run_states import LIVE
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import limit_size, set_space
 from nfkd_gui.widgets.file_target import set_machine
@@ -23,7 +24,6 @@ _LONGEST = 60
 _FINE = 1000
 """Steps of the progress bar."""
 _MIB = 1 << 20
-_ACTIVE = ("queued", "running", "paused")
 
 
 class CopyDialog(QDialog):
@@ -156,7 +156,7 @@ class CopyDialog(QDialog):
 
     def _describe_training(self) -> str:
         """Say what the copies of runs in training are; empty if there are none."""
-        count = sum(row.state in _ACTIVE for row in self._rows)
+        count = sum(row.state in LIVE for row in self._rows)
         if not count:
             return ""
         begin = "The run was in training" if len(self._rows) == 1 else f"{count:,} of them were in training"

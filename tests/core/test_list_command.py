@@ -153,6 +153,22 @@ def test_runs_are_compared(compared: list[str], capsys: Shell) -> None:
     assert shown["difference to (1)"][0].strip() == "–"
 
 
+def test_many_runs_are_compared_in_parts_that_fit(
+    compared: list[str], capsys: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nfkd.terminal._PIPED_WIDTH", 80)
+    assert main(["compare", *compared[:2] * 4]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    heads = [line.split() for line in lines if "(" in line and "difference" not in line]
+    assert " ".join(word for head in heads for word in head).split() == [
+        word for number in range(1, 9) for word in (("wide", "narrow")[number % 2], f"({number})")
+    ]
+    assert len(heads) > 1
+    assert [line.split()[0] for line in lines].count("student.hidden") == len(heads) if all(lines) else True
+    assert sum(line.startswith("student.hidden") for line in lines) == len(heads)
+
+
 def test_latex_of_a_comparison_needs_no_special_letters(compared: list[str], capsys: Shell) -> None:
     assert main(["evaluate", compared[0], "--metrics", "calibration", "--samples", "0"]) == 0
     capsys.readouterr()

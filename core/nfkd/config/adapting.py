@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from nfkd.config.datasets import DATA_KINDS, kind_label
 from nfkd.config.experiment import ExperimentConfig
-from nfkd.config.flows import FlowConfig, TarFlowConfig
+from nfkd.config.flows import FLOWS, TarFlowConfig
 from nfkd.config.presets import preset_names
 from nfkd.config.toml import is_table
 from nfkd.text import name_problem
@@ -108,10 +108,7 @@ def _recipe(sort: str) -> ExperimentConfig:
 
 def _labels() -> dict[str, tuple[str, str]]:
     """Return label and group of every kind of flow."""
-    extras = {
-        model.model_fields["kind"].default: model.model_fields["kind"].json_schema_extra
-        for model in get_args(get_args(FlowConfig)[0])
-    }
+    extras = {model.model_fields["kind"].default: model.model_fields["kind"].json_schema_extra for model in FLOWS}
     return {kind: (str(extra["label"]), str(extra["group"])) for kind, extra in extras.items() if is_table(extra)}
 
 

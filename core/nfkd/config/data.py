@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -309,3 +310,13 @@ _Shapes = TwoMoonsConfig | CirclesConfig | PinwheelConfig | SpiralsConfig | Chec
 _Plane = _Shapes | RingsConfig | LetterConfig | DrawnConfig
 _UCI = PowerConfig | GasConfig | HepmassConfig | MiniBooNEConfig | BSDS300Config
 DataConfig = Annotated[_Images | _Plane | NaturalPatchesConfig | _UCI | TableConfig, Field(discriminator="kind")]
+
+
+def _kinds(models: Iterable[type[Config]]) -> tuple[str, ...]:
+    return tuple(model.model_fields["kind"].default for model in models)
+
+
+IMAGE_KINDS = _kinds(get_args(_Images))
+"""Kinds of data whose examples are images."""
+VECTOR_KINDS = tuple(kind for kind in _kinds(get_args(get_args(DataConfig)[0])) if kind not in IMAGE_KINDS)
+"""Kinds of data whose examples are vectors."""

@@ -16,7 +16,7 @@ from nfkd.config.data import DataConfig
 from nfkd.config.datasets import base_folder, override_value, resolve_data_table
 from nfkd.config.distillation import DistillationConfig
 from nfkd.config.fields import set_field
-from nfkd.config.flows import FlowConfig
+from nfkd.config.flows import FLOWS, FlowConfig
 from nfkd.config.older import upgrade
 from nfkd.config.presets import preset_names, preset_path
 from nfkd.config.problems import ConfigError, ConfigProblem, problems_of
@@ -130,10 +130,12 @@ class ExperimentConfig(Config, frozen=True):
     ) -> Self:
         """Validate an experiment as TOML text; arguments and errors as in `load`.
 
-        Relative paths start from `folder`, in `overrides` from the working directory.
+        Relative paths start from `folder`, in `overrides` from the working directory. The kinds of flows are set first:
+        another kind drops the fields of the former one that it does not have.
         """
         document = toml_document(text, source)
-        problems = [problem for assignment in overrides if (problem := _assign(document, assignment, folder or Path()))]
+        ordered = sorted(overrides, key=lambda assignment: _flow_of(assignment.partition("=")[0].strip()) == "")
+        problems = [problem for assignment in ordered if (problem := _assign(document, assignment, folder or Path()))]
         if problems:
             raise ConfigError(problems, source)
         return cls.from_dict(document, source=source, folder=folder)
@@ -242,7 +244,26 @@ def _assign(document: dict[str, Any], assignment: str, folder: Path) -> ConfigPr
         set_field(document, path, value)
     except LookupError as error:
         return ConfigProblem(path, str(error.args[0]))
+    if flow := _flow_of(path):
+        section: Any = document
+        for key in flow.split("."):
+            section = section[int(key) if key.isdecimal() else key]
+        _drop_other_fields(section, value)
     return None
+
+
+def _flow_of(path: str) -> str:
+    """Return the path of the flow whose kind a path names; empty if it names another field."""
+    flow, _, last = path.rpartition(".")
+    return flow if last == "kind" and flow.partition(".")[0] in {"teacher", "assistants", "student"} else ""
+
+
+def _drop_other_fields(flow: Any, kind: Any) -> None:
+    """Drop the fields of a flow that its kind does not have; none if the kind is not known."""
+    model = next((model for model in FLOWS if model.model_fields["kind"].default == kind), None)
+    if model is not None and is_table(flow):
+        for name in [name for name in flow if name not in model.model_fields]:
+            del flow[name]
 
 
 def _resolve_data_override(document: dict[str, Any], path: str, value: Any, folder: Path) -> Any:

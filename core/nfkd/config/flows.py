@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from nfkd.config.base import Config, field
+from nfkd.config.data import IMAGE_KINDS, VECTOR_KINDS
 
 Permutation = Literal["lu", "dense", "shuffle", "reverse"]
 _PERMUTATION = (
@@ -192,6 +193,7 @@ class TarFlowConfig(Config, frozen=True):
         unit="pixels",
         ge=1,
         le=256,
+        needs={"data.kind": IMAGE_KINDS},
     )
     token: int = field(
         1,
@@ -200,6 +202,7 @@ class TarFlowConfig(Config, frozen=True):
         unit="features",
         ge=1,
         le=4096,
+        needs={"data.kind": VECTOR_KINDS},
     )
     steps: int = field(
         4,
@@ -284,3 +287,5 @@ FlowConfig = Annotated[
     GlowConfig | Glow1DConfig | MAFConfig | IAFConfig | NSFConfig | TarFlowConfig | JetConfig,
     Field(discriminator="kind"),
 ]
+FLOWS: tuple[type[Config], ...] = get_args(get_args(FlowConfig)[0])
+"""The configurations of all flows."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -167,7 +168,9 @@ def inspect_flow(
             for label, values in ({source: x} | _unusual_inputs(x)).items()
         )
         error = _log_det_error(double, x[:_FEW], context)
-        iterations = tuple(count_iterations(single, x, context))
+        names = {layer.label: layer.name for layer in single.layer_info()}  # the table of layers has names
+        blocks = count_iterations(single, x, context)
+        iterations = tuple(msgspec.structs.replace(block, name=names[block.name]) for block in blocks)
     return Inspection(
         name=name or flow_summary(config),
         layers=tuple(flow.layer_info()),

@@ -40,10 +40,10 @@ def count_iterations(flow: Flow, x: Tensor, context: Tensor | None) -> list[Bloc
 
 
 def describe_iterations(blocks: list[BlockSolve]) -> str:
-    """Return such as ``Jacobi iteration at tolerance 0.001, 64 examples: step3 5, step2 4, step1 5 of 63``."""
-    counts = ", ".join(f"{block.name} {block.iterations}{_finished(block)}" for block in blocks)
+    """Return such as ``Jacobi iteration at tolerance 0.001, 64 examples – step 2: 5, step 1: 4 iterations; …``."""
+    counts = ", ".join(f"{block.name}: {block.iterations}{_finished(block)}" for block in blocks)
     head = f"Jacobi iteration at tolerance {TOLERANCE:g}, {blocks[0].examples} examples"
-    return f"{head}: {counts} iterations; {blocks[0].tokens} always suffice"
+    return f"{head} – {counts} iterations; {blocks[0].tokens} always suffice"
 
 
 def _finished(block: BlockSolve) -> str:

@@ -357,7 +357,7 @@ class Flow(nn.Module):
 
         It serves `sample`, `synthesize` and `decode`; of an inverse autoregressive flow also `forward` and `log_prob`.
         """
-        layers = {entry.name: layer for entry, layer in zip(self._entries, self.layers, strict=True)}
+        layers = {entry.label: layer for entry, layer in zip(self._entries, self.layers, strict=True)}
         return jacobi(layers, tolerance, segment)
 
     @property

@@ -98,7 +98,7 @@ def jacobi(layers: Mapping[str, nn.Module], tolerance: float, segment: int | Non
     Parameters
     ----------
     layers
-        The layers of a flow, by name.
+        The layers of a flow, by their labels.
     tolerance
         An example of a segment is solved when no number in it changes by more, relative to max(1, its size). Zero
         iterates until nothing changes.

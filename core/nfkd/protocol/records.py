@@ -278,7 +278,7 @@ class BlockSolve(Message, frozen=True):
     Attributes
     ----------
     name
-        Of the layer, as in `LayerInfo`.
+        The layer's label, as in `LayerInfo`.
     tokens
         As many iterations are always exact.
     iterations

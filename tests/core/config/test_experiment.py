@@ -23,6 +23,7 @@ from nfkd.config import (
     preset_path,
 )
 from nfkd.config.flow_file import read_flow_file
+from nfkd.config.flows import TarFlowConfig
 
 NAMES = st.text(
     st.characters(exclude_categories=["C", "Zl", "Zp"], exclude_characters='/\\:*?"<>|'), min_size=1, max_size=31
@@ -280,6 +281,15 @@ def test_the_last_override_wins():
     config = ExperimentConfig.load("digits", ["student.hidden=8", "student.hidden=16"])
     assert isinstance(config.student, GlowConfig)
     assert config.student.hidden == 16
+
+
+@pytest.mark.parametrize("before", [[], ["teacher.depth=3"]])
+def test_another_kind_of_flow_drops_the_fields_that_it_does_not_have(before):
+    config = ExperimentConfig.load("digits", [*before, "teacher.kind=tarflow"])
+    assert config.teacher == TarFlowConfig(steps=8, depth=3 if before else 2)  # digits: steps = 8, levels = 2
+    with pytest.raises(ConfigError) as caught:
+        ExperimentConfig.load("digits", ["teacher.levels=2", "teacher.kind=tarflow", "student.kind=nothing"])
+    assert [problem.path for problem in caught.value.problems] == ["teacher.levels", "student.kind"]
 
 
 def test_every_malformed_override_is_reported():

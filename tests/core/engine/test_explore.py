@@ -152,7 +152,7 @@ def test_flows_that_sample_token_by_token_are_iterated(guided: Path) -> None:
         Explorer().answer(Sample(str(guided), 1, 6, 1.0, options=SampleOptions(jacobi=-1.0)))
     report = Explorer().answer(ReadLikelihood(str(guided), seed=1, count=20))
     assert list(report.iterations) == ["teacher"]
-    assert [(block.name, block.tokens) for block in report.iterations["teacher"]] == [("step2", 16), ("step1", 16)]
+    assert [(block.name, block.tokens) for block in report.iterations["teacher"]] == [("block 2", 16), ("block 1", 16)]
     assert all(1 <= block.iterations <= 16 for block in report.iterations["teacher"])
 
 

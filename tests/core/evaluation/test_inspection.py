@@ -170,8 +170,8 @@ def test_jacobi_iterations_of_autoregressive_blocks(
     path = flow_file(tmp_path, f'kind = "{kind}"\nsteps = 2\nhidden = 8\n')
     assert main(["inspect", path, "--shape", "4"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    order = "step2 [1-4], step1 [1-4]" if kind == "maf" else "step1 [1-4], step2 [1-4]"
-    assert re.search(f"Jacobi iteration at tolerance 0.001, 16 examples: {order} iterations; 4 always suffice", printed)
+    order = "step2: [1-4], step1: [1-4]" if kind == "maf" else "step1: [1-4], step2: [1-4]"
+    assert re.search(f"Jacobi iteration at tolerance 0.001, 16 examples – {order} iterations; 4 always", printed)
 
 
 def test_a_flow_file_needs_a_shape_where_it_names_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -235,6 +235,8 @@ def test_an_empty_folder_and_a_broken_file_are_refused(capsys: pytest.CaptureFix
 
 
 def test_a_tolerance_that_is_never_reached_is_said_with_the_block() -> None:
-    blocks = [BlockSolve("step2", 64, 32, 16, 3), BlockSolve("step1", 64, 9, 16, 0)]
+    blocks = [BlockSolve("block 2", 64, 32, 16, 3), BlockSolve("block 1", 64, 9, 16, 0)]
     said = describe_iterations(blocks)
-    assert "step2 32 (3 did not converge and were finished exactly), step1 9 iterations; 64 always suffice" in said
+    assert (
+        "block 2: 32 (3 did not converge and were finished exactly), block 1: 9 iterations; 64 always suffice" in said
+    )

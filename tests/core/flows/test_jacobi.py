@@ -80,7 +80,7 @@ def test_blocks_need_at_most_as_many_iterations_as_tokens() -> None:
     flow = shared(MAFConfig(steps=3, hidden=24), (12,))
     with flow.jacobi(tolerance=0.0) as report:
         flow.sample(8)
-    assert [block.name for block in report.blocks()] == ["step3", "step2", "step1"]
+    assert [block.name for block in report.blocks()] == ["step 3", "step 2", "step 1"]
     assert all(1 <= block.iterations <= block.tokens == 12 and not block.exactly for block in report.blocks())
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QAction, QColor
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QMenu
+from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
 from nfkd.config.run_filter import Value
@@ -18,7 +18,7 @@ from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.panels.compare_parallel import ParallelPanel
 from nfkd_gui.plotting.parallel import ParallelPlot
 from nfkd_gui.plotting.parallel_axes import AxisSource, make_axis
-from nfkd_gui.theme import tokens
+from nfkd_gui.theme import apply_theme, tokens
 from nfkd_gui.widgets.figure import draw_image, draw_svg
 from tests.gui.compare.compare_driver import double_click, drag, hover, key
 from tests.gui.compare_script import RECIPES
@@ -139,6 +139,51 @@ def test_a_title_is_dragged_to_move_its_axis(panel: ParallelPanel) -> None:
     panel.options()[0].trigger()
     panel.refresh()
     assert panel.plot.axis_names() == names
+
+
+def test_other_axes_end_a_drag(panel: ParallelPanel, model: CompareModel, qtbot: QtBot) -> None:
+    plot, frame = panel.plot, panel.plot.frame()
+    title = QPointF(float(frame.places[-1]), frame.top - 20).toPoint()
+    QTest.mousePress(plot, Qt.MouseButton.LeftButton, pos=title)
+    panel._show_axis(checkable("student.steps", on=False))
+    qtbot.waitUntil(lambda: "student.steps" not in plot.axis_names())
+    kept = plot.axis_names()
+    QTest.mouseMove(plot, QPointF(float(plot.frame().places[0]), frame.top - 20).toPoint())
+    QTest.mouseRelease(plot, Qt.MouseButton.LeftButton, pos=title)
+    panel.refresh()
+    assert plot.axis_names() == kept
+    QTest.mousePress(plot, Qt.MouseButton.LeftButton, pos=at(plot, "student_fd", 0.2).toPoint())
+    panel._show_axis(checkable("student_fd", on=False))
+    qtbot.waitUntil(lambda: "student_fd" not in plot.axis_names())
+    QTest.mouseMove(plot, at(plot, "gap_closed", 0.9).toPoint())
+    assert not plot.brushes
+    assert model.chosen == []
+
+
+def checkable(name: str, *, on: bool) -> QAction:
+    """Return an entry of the menu of axes."""
+    action = QAction()
+    action.setCheckable(True)
+    action.setChecked(on)
+    action.setData(name)
+    return action
+
+
+def test_the_icon_follows_the_theme(panel: ParallelPanel, qapp: QApplication) -> None:
+    def ink() -> set[str]:
+        image = panel.choose_axes.icon().pixmap(16).toImage()
+        points = [(x, y) for x in range(image.width()) for y in range(image.height())]
+        return {image.pixelColor(x, y).name() for x, y in points if image.pixelColor(x, y).alpha() == 255}
+
+    apply_theme(qapp, "light")
+    panel.restyle()
+    light = ink()
+    apply_theme(qapp, "dark")
+    panel.restyle()
+    dark = ink()
+    apply_theme(qapp, "light")
+    assert light
+    assert not light & dark
 
 
 def test_the_keyboard_moves_axes_and_removes_brushes(panel: ParallelPanel, model: CompareModel) -> None:

@@ -141,6 +141,22 @@ def test_effects_of_siblings_of_other_sections_and_of_numbers() -> None:
     assert effect("training.assistant_steps", assistants=[{"kind": "glow"}])
 
 
+@pytest.mark.parametrize(
+    ("data", "shown"), [("digits", "patch"), ("image_stack", "patch"), ("table", "token"), ("two_moons", "token")]
+)
+def test_tokens_of_a_transformer_are_patches_or_features(data: str, shown: str) -> None:
+    model = ExperimentConfig.load("digits", ["teacher.kind=tarflow", "student.kind=tarflow"])
+    document = model.model_dump(mode="json") | {"data": {"kind": data}}
+    effects = {
+        field.path: has_effect(field, document)
+        for field in values(describe_model(ExperimentConfig))
+        if field.path.endswith((".patch", ".token")) and field.needs
+    }
+    assert effects == {
+        f"{flow}.{name}": name == shown for flow in ("teacher", "student") for name in ("patch", "token")
+    }
+
+
 def test_every_rule_names_fields_that_exist() -> None:
     digits = ExperimentConfig.load("digits").model_dump(mode="json")
     jet = dict.fromkeys(("teacher", "student"), JetConfig().model_dump(mode="json"))

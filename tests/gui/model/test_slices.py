@@ -46,6 +46,22 @@ def test_the_event_loop_gets_its_turn_between_slices(qtbot: QtBot) -> None:
     assert beats.count(True) >= 3  # at least 40 ms of work in slices of 4 ms
 
 
+def test_several_computations_take_turns(qtbot: QtBot) -> None:
+    parent, order = QObject(), list[str]()
+
+    def steps(name: str) -> Steps[None]:
+        for _ in range(30):
+            order.append(name)
+            yield from count(1, 0.001)
+
+    works = {name: SlicedWork(parent) for name in ("first", "second")}
+    for name, work in works.items():
+        work.start(steps(name), lambda _: None)
+    qtbot.waitUntil(lambda: not any(work.active for work in works.values()))
+    slices = [name for name, before in zip(order, ["", *order], strict=False) if name != before]
+    assert slices[:8] == ["first", "second"] * 4
+
+
 def test_other_work_replaces_what_has_not_ended(qtbot: QtBot) -> None:
     parent, done = QObject(), list[int]()
     work = SlicedWork(parent)

@@ -113,12 +113,20 @@ def test_it_asks_only_when_it_is_drawn_and_again_after_a_stage_has_ended(
     assert len(requests(fake_studio)) == 2
 
 
+def test_the_units_differ_before_the_reply(show: Any, trained: Any, fake_studio: Any) -> None:
+    panel = show(LikelihoodPanel, trained, (1200, 800))
+    nats, reported = (panel.findChild(QToolButton, f"likelihood.unit.{unit}") for unit in ("nats", "reported"))
+    assert (nats.text(), reported.text()) == ("log p", "NLL")
+    answer(panel, fake_studio, report())
+    assert (nats.text(), reported.text()) == ("log p", f"NLL, {report().unit}")
+
+
 def test_iterations_of_the_chosen_flow_are_said(show: Any, trained: Any, fake_studio: Any) -> None:
     panel = show(LikelihoodPanel, trained, (1200, 800))
-    blocks = [BlockSolve("step2", 16, 5, 64, 0), BlockSolve("step1", 16, 9, 64, 2)]
+    blocks = [BlockSolve("block 2", 16, 5, 64, 0), BlockSolve("block 1", 16, 9, 64, 2)]
     answer(panel, fake_studio, replace(report(), iterations={"student": blocks}))
     text = panel.iterations.text()
-    assert "in place of 16 tokens one by one: step2 5, step1 9; 2 of 128 did not converge" in text
+    assert "in place of 16 tokens one by one – block 2: 5, block 1: 9; 2 of 128 did not converge" in text
     box = panel.findChild(QComboBox, "likelihood.role")
     box.setCurrentIndex(0)
     box.activated.emit(0)

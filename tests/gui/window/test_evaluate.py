@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QProgressBar, QPushButton
+from pytestqt.qtbot import QtBot
 
-from nfkd.protocol.comparing import METRIC_GROUPS, CancelEvaluation, EvaluateRuns
+from nfkd.protocol.comparing import METRIC_GROUPS, CancelEvaluation, EvaluateRuns, RunsEvaluated
 from nfkd.protocol.events import InspectionProgress
 from nfkd_gui.panels.runs_evaluate import EvaluateDialog
+from nfkd_gui.widgets.file_target import set_machine
+from nfkd_gui.widgets.labels import FittedLabel
 from nfkd_gui.window.main_window import MainWindow
 from tests.gui.scripted_engine import row_of
 from tests.gui.window.steps import Do, child, click, settled, text
@@ -51,6 +54,60 @@ def test_runs_that_have_not_finished_are_left_out(
         assert lines == ["1 of 2 runs evaluated.", "b: Its weights are damaged", "Fd was left out: no labels."]
 
     do(scenario())
+
+
+def test_runs_that_fail_for_the_same_reason_share_a_line(
+    window: MainWindow, script: Any, do: Do, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = {f"/runs/{name}": "Its weights are damaged" for name in "abcde"} | {"/runs/f": "It has no test data"}
+    usual = script.answer
+
+    def answer(request: Any) -> Any:
+        return RunsEvaluated(notes=[], failed=why) if isinstance(request, EvaluateRuns) else usual(request)
+
+    monkeypatch.setattr(script, "answer", answer)
+    dialog = EvaluateDialog(window.studio, {run: row_of(run, "finished") for run in why}, window)
+
+    async def scenario() -> None:
+        dialog.open()
+        click(dialog, QPushButton, "evaluate.start")
+        await settled(window.studio)
+        assert text(dialog, "evaluate.result").splitlines() == [
+            "0 of 6 runs evaluated.",
+            "a, b, c and 2 more: Its weights are damaged",
+            "f: It has no test data",
+        ]
+        dialog.close()
+
+    do(scenario())
+
+
+def test_a_path_on_another_machine_is_typed(dialog: EvaluateDialog, window: MainWindow) -> None:
+    browse, file = (
+        child(dialog, QPushButton, "evaluate.inception.browse"),
+        child(dialog, QLineEdit, "evaluate.inception"),
+    )
+    assert browse.isVisible()
+    dialog.close()
+    set_machine(window, "gpu box")
+    dialog = EvaluateDialog(window.studio, {"/runs/a": row_of("/runs/a", "finished")}, window)
+    dialog.open()
+    browse, file = (
+        child(dialog, QPushButton, "evaluate.inception.browse"),
+        child(dialog, QLineEdit, "evaluate.inception"),
+    )
+    assert not browse.isVisible()
+    assert "gpu box" in file.placeholderText()
+    dialog.close()
+    set_machine(window, "")
+
+
+def test_the_texts_of_metrics_are_whole(dialog: EvaluateDialog, qtbot: QtBot) -> None:
+    labels = {label.text(): label for label in dialog.findChildren(FittedLabel)}
+    for about in METRIC_GROUPS.values():
+        assert labels[about].height() == labels[about].heightForWidth(labels[about].width())
+        assert labels[about].geometry().right() <= dialog.rect().right()
+    qtbot.waitUntil(lambda: dialog.height() <= dialog.minimumSizeHint().height())  # no empty room
 
 
 def test_without_a_group_nothing_can_start(dialog: EvaluateDialog) -> None:
