@@ -144,7 +144,7 @@ class _Recompute(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         state, context = ctx.saved_tensors
         if ctx.needs_input_grad[3]:
             context = context.detach().requires_grad_()
@@ -156,8 +156,8 @@ class _Recompute(torch.autograd.Function):
                 trained = [each for each in (*layer.parameters(), context) if each is not None and each.requires_grad]
                 gradient, *others = _gradients(outputs, [gradient, *of_log_det], [x, *trained])
                 for each, value in zip(trained, others, strict=True):
-                    if value is not None:
-                        sums[each] = sums[each] + value if each in sums else value
+                    if value is not None:  # in the parameter's layout: else all of them would be copied at the end
+                        sums[each] = sums[each] + value if each in sums else value.contiguous()
                 state = x.detach()
         return None, None, gradient, *(sums.get(each) for each in (context, *ctx.parameters))
 
