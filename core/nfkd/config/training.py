@@ -109,7 +109,7 @@ class TrainingConfig(Config, frozen=True):
         "keep",
         title="Activations",
         help="Keep all tensors that the backward pass of a step needs, or recompute them from the outputs of the "
-        "layers: the memory then hardly depends on the number of steps of the flow, and training takes about a third "
+        "layers: the memory then hardly depends on the number of steps of the flow, and training takes about 40 % "
         "longer. Gradients are the same up to rounding.",
         advanced=True,
     )

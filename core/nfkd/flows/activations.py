@@ -11,6 +11,7 @@ is computed again, one layer at a time, when the gradient needs it:
 - A layer whose passes change its state, such as batch norm, keeps all its tensors.
 
 Inverting rounds, and the error of a state grows from layer to layer. A run therefore ends after `LONGEST_RUN` layers.
+If its input, which is in memory anyway, is not reached up to a tolerance, the run is computed again from its input.
 Networks in bfloat16 are inverted in bfloat16: a coupling's network reads the same numbers again, but where the input of
 a layer was inverted, a difference in float32's last bit may round to another bfloat16.
 
@@ -21,21 +22,26 @@ The setting is per thread: requests during training keep nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nfkd.flows.layer import Layer, Replay, Split
-from nfkd.flows.precision import chosen_precision, networks_in
+from nfkd.flows.precision import Precision, chosen_precision, networks_in
 
 Activations = Literal["keep", "recompute"]
+EntryT = TypeVar("EntryT")
 LONGEST_RUN = 17
+
+_TOLERANCES: dict[Precision, float] = {"float32": 1e-5, "bf16": 1e-2}
+"""Error of a run's inverted input, relative to its norm. Usual are 10⁻⁶ and 10⁻³."""
 
 _chosen: ContextVar[Activations] = ContextVar("activations of a training step", default="keep")
 
@@ -50,23 +56,31 @@ def activations_in(activations: Activations) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def recomputing() -> bool:
-    """Return whether passes that start now recompute their activations."""
-    return _chosen.get() == "recompute" and torch.is_grad_enabled()
+def layers_of_pass(
+    entries: Sequence[EntryT], layers: Sequence[Layer | Split], *, every: bool = False
+) -> list[tuple[EntryT, Layer | Split | Recomputed]]:
+    """Return the layers of a pass that starts now, with their entries.
 
-
-def recompute_layers(
-    layers: Sequence[Layer | Split], *, every: bool
-) -> Iterator[tuple[int, Layer | Split | Recomputed]]:
-    """Yield the layers of a pass, some as a `Recomputed`, each with the number of layers in it.
+    Where activations are recomputed, consecutive layers may be one `Recomputed`, with the entry of the last of them.
 
     Parameters
     ----------
-    layers
+    entries, layers
         In order from data to latents.
     every
-        Whether the output of each layer is needed, so that each is recomputed from its input.
+        Whether the output of each layer is needed: all layers are then separate, and recomputed from their inputs.
     """
+    if _chosen.get() == "keep" or not torch.is_grad_enabled():
+        return list(zip(entries, layers, strict=True))
+    ends, found = 0, []
+    for count, layer in _recomputed(layers, every=every):
+        ends += count
+        found.append((entries[ends - 1], layer))
+    return found
+
+
+def _recomputed(layers: Sequence[Layer | Split], *, every: bool) -> Iterator[tuple[int, Layer | Split | Recomputed]]:
+    """Yield the layers, some as a `Recomputed`, each with the number of layers in it."""
 
     def way(layer: Layer | Split) -> str:
         if isinstance(layer, Split) or layer.recomputes == "from nothing":
@@ -115,13 +129,6 @@ class Recomputed:
         """Return the layers that are recomputed one at a time, in the order of the pass."""
         return self._layers[::-1] if inverse else self._layers
 
-    def replay(self, layer: Layer, state: Tensor, context: Tensor | None, *, inverse: bool) -> Replay:
-        """Return the pass of one layer with its graph, from the state that was kept or the output of the layer."""
-        if not self.from_input:
-            return layer.replay_inverse(state, context) if inverse else layer.replay(state, context)
-        x = state.detach().requires_grad_()
-        return x, ((layer.inverse(x, context),) if inverse else layer(x, context))
-
 
 class _Recompute(torch.autograd.Function):
     """The pass of a `Recomputed` in either direction: the state and, from data to latents, the log-determinant."""
@@ -139,27 +146,77 @@ class _Recompute(torch.autograd.Function):
             else:
                 state, change = layer(state, context)
                 log_det = log_det + change
-        ctx.save_for_backward(x if run.from_input else state, context)
+        ctx.save_for_backward(x, None if run.from_input else state, context)
         return (state,) if inverse else (state, log_det)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        state, context = ctx.saved_tensors
+        x, output, context = ctx.saved_tensors
         if ctx.needs_input_grad[3]:
             context = context.detach().requires_grad_()
-        gradient, *of_log_det = gradients
-        sums: dict[Tensor | None, Tensor] = {}
+        layers, inverse = ctx.run.layers(inverse=ctx.inverse), ctx.inverse
+        found = None
         with torch.enable_grad(), networks_in(ctx.precision):  # a backward pass may have a thread of its own
-            for layer in reversed(ctx.run.layers(inverse=ctx.inverse)):
-                x, outputs = ctx.run.replay(layer, state, context, inverse=ctx.inverse)
-                trained = [each for each in (*layer.parameters(), context) if each is not None and each.requires_grad]
-                gradient, *others = _gradients(outputs, [gradient, *of_log_det], [x, *trained])
-                for each, value in zip(trained, others, strict=True):
-                    if value is not None:  # in the parameter's layout: else all of them would be copied at the end
-                        sums[each] = sums[each] + value if each in sums else value.contiguous()
-                state = x.detach()
-        return None, None, gradient, *(sums.get(each) for each in (context, *ctx.parameters))
+            if output is not None:
+                found = _pull_back(_replay_from_output(layers, output, context, inverse=inverse), gradients, context)
+            if found is None or not _close(found.x, x, _TOLERANCES[ctx.precision]):
+                found = _pull_back(_replay_from_input(layers, x, context, inverse=inverse), gradients, context)
+        return None, None, found.by_x, *(found.by_others.get(each) for each in (context, *ctx.parameters))
+
+
+def _replay_from_input(
+    layers: Sequence[Layer], x: Tensor, context: Tensor | None, *, inverse: bool
+) -> Iterator[tuple[Layer, Replay]]:
+    """Yield the layers in reverse, each with its pass, after a pass that keeps the input of each."""
+    inputs = [x]
+    with torch.no_grad():
+        for layer in layers[:-1]:
+            inputs.append(layer.inverse(inputs[-1], context) if inverse else layer(inputs[-1], context)[0])
+    for layer in reversed(layers):
+        start = inputs.pop().detach().requires_grad_()
+        yield layer, (start, (layer.inverse(start, context),) if inverse else layer(start, context))
+
+
+def _replay_from_output(
+    layers: Sequence[Layer], y: Tensor, context: Tensor | None, *, inverse: bool
+) -> Iterator[tuple[Layer, Replay]]:
+    """Yield the layers in reverse, each with its pass, whose input is the inverse of its output."""
+    for layer in reversed(layers):
+        replay = layer.replay_inverse(y, context) if inverse else layer.replay(y, context)
+        yield layer, replay
+        y = replay[0].detach()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Gradients of a run by its input and by other tensors, and the input that the last layer's pass began with."""
+
+    by_x: Tensor | None
+    by_others: dict[Tensor | None, Tensor]
+    x: Tensor
+
+
+def _pull_back(
+    replays: Iterable[tuple[Layer, Replay]], gradients: Sequence[Tensor | None], context: Tensor | None
+) -> _Found:
+    """Return the gradients of a run whose outputs have these gradients."""
+    gradient, *of_log_det = gradients
+    sums: dict[Tensor | None, Tensor] = {}
+    x = torch.empty(0)
+    for layer, (x, outputs) in replays:
+        others = [each for each in (*layer.parameters(), context) if each is not None and each.requires_grad]
+        gradient, *by_others = _gradients(outputs, [gradient, *of_log_det], [x, *others])
+        for each, value in zip(others, by_others, strict=True):
+            if value is not None:  # in the parameter's layout: else all of them would be copied at the end
+                sums[each] = sums[each] + value if each in sums else value.contiguous()
+    return _Found(gradient, sums, x.detach())
+
+
+def _close(found: Tensor, x: Tensor, tolerance: float) -> bool:
+    """Return whether each example of a state agrees with x, by the norm."""
+    error, norm = (found - x).flatten(1).norm(dim=1), x.flatten(1).norm(dim=1)
+    return bool((error <= tolerance * (1 + norm)).all())
 
 
 def _gradients(

@@ -6,13 +6,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from nfkd.flows.activations import Recomputed, recompute_layers, recomputing
+from nfkd.flows.activations import layers_of_pass
 from nfkd.flows.denoising import denoised
 from nfkd.flows.guidance import guided, takes_guidance
 from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
@@ -108,17 +107,6 @@ class Flow(nn.Module):
     def _stack(self) -> list[Layer | Split]:
         return cast("list[Layer | Split]", list(self.layers))
 
-    def _pass(self, *, every: bool = False) -> list[tuple[Entry, Layer | Split | Recomputed]]:
-        """Return the layers of a pass with their entries.
-
-        Where activations are recomputed, consecutive layers are one, with the entry of the last of them; with `every`
-        all layers are separate.
-        """
-        if not recomputing():
-            return list(zip(self._entries, self._stack(), strict=True))
-        counts, layers = zip(*recompute_layers(self._stack(), every=every), strict=True)
-        return [(self._entries[end - 1], layer) for end, layer in zip(accumulate(counts), layers, strict=True)]
-
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialise every ActNorm from a batch; only the first call has an effect.
@@ -170,7 +158,7 @@ class Flow(nn.Module):
         log_prob = log_det = x.new_zeros(len(x))
         parts: list[Tensor] = []
         traced: dict[str, tuple[Tensor, Tensor]] = {}
-        for entry, layer in self._pass(every=trace):
+        for entry, layer in layers_of_pass(self._entries, self._stack(), every=trace):
             if isinstance(layer, Split):
                 x, split_off = layer(x)
                 log_prob = log_prob + normal(split_off, *layer.prior(x))
@@ -219,7 +207,7 @@ class Flow(nn.Module):
         *split_off, x = latents.parts
         self._check_context(context, len(x))
         traced: dict[str, Tensor] = {}
-        for entry, layer in reversed(self._pass(every=True)):
+        for entry, layer in reversed(layers_of_pass(self._entries, self._stack(), every=True)):
             traced[entry.name] = x
             x = layer.inverse(x, split_off.pop()) if isinstance(layer, Split) else layer.inverse(x, context)
         return x, traced
@@ -268,7 +256,7 @@ class Flow(nn.Module):
         *split_off, last = noise
         self._check_context(context, len(last))
         x = self.last_latent(last, temperature, context)
-        for _, layer in reversed(self._pass()):
+        for _, layer in reversed(layers_of_pass(self._entries, self._stack())):
             if isinstance(layer, Split):
                 mean, log_scale = layer.prior(x)
                 x = layer.inverse(x, mean + temperature * log_scale.exp() * split_off.pop())
