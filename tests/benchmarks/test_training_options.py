@@ -1,4 +1,4 @@
-"""Time and memory of a Glow step with bf16 and micro-batches."""
+"""Time and memory of a Glow step with bf16, micro-batches and recomputed activations."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from nfkd.data import Batch
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.cost import flow_cost
 from nfkd.flows.flow import Flow, Pass
-from nfkd.flows.precision import networks_in
 from nfkd.planning.devices import precision_warnings
 from nfkd.training.optimizers import make_optimizer
+from nfkd.training.step import passes_of
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
 
@@ -29,6 +29,8 @@ STEPS: dict[str, TrainingConfig] = {
     "float32, 2 micro-batches": TrainingConfig(accumulate=2),
     "float32, 4 micro-batches": TrainingConfig(accumulate=4),
     "bf16, 4 micro-batches": TrainingConfig(precision="bf16", accumulate=4),
+    "float32, recomputed activations": TrainingConfig(activations="recompute"),
+    "bf16, recomputed activations": TrainingConfig(precision="bf16", activations="recompute"),
 }
 GLOW = GlowConfig(levels=3, steps=8, hidden=128)
 
@@ -48,7 +50,7 @@ def step(flow: Flow, optimizer: torch.optim.Optimizer, batch: Batch, config: Tra
     """Return wall time and CPU time in seconds; CPU time does not depend on other processes."""
     began = time.perf_counter(), time.process_time()
     optimizer.zero_grad(set_to_none=True)
-    with networks_in(config.precision):
+    with passes_of(config):
         for micro_batch in batch.x.chunk(config.accumulate):
             (loss(flow(micro_batch)) / config.accumulate).backward()
     optimizer.step()
@@ -75,7 +77,8 @@ def test_time_of_a_glow_step(count: int) -> None:
         wall, processor = (median(pair[kind] for pair in seconds[name]) for kind in (0, 1))
         pairs = list(zip(seconds[name], seconds["float32"], strict=True))
         walls, processors = ([found[kind] / plain[kind] for found, plain in pairs] for kind in (0, 1))
-        size = flow_cost(GLOW, SHAPE, count // config.accumulate, precision=config.precision).training_memory
+        part, precision, activations = count // config.accumulate, config.precision, config.activations
+        size = flow_cost(GLOW, SHAPE, part, precision=precision, activations=activations).training_memory
         print(
             f"| {name} | {1000 * wall:.0f} ms | {median(walls):.2f} | {1000 * processor:.0f} ms "
             f"| {median(processors):.2f} ({min(processors):.2f} to {max(processors):.2f}) | {size / 2**20:.0f} MiB |"

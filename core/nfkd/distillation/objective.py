@@ -30,6 +30,8 @@ class Objective(ABC, Generic[ConfigT]):
     compares
         Whether it compares the examples of a batch with each other. All other terms are means over their examples, so
         that the values of micro-batches add up to that of the batch.
+    recomputes
+        Whether its gradient can come from recomputed activations, which have first derivatives alone.
     same_latents
         Whether the latents of both flows must have the same shapes: it compares them one by one, sends those of one
         flow through the other, or makes samples of both from the same noise.
@@ -47,6 +49,7 @@ class Objective(ABC, Generic[ConfigT]):
     """
 
     compares: ClassVar[bool] = False
+    recomputes: ClassVar[bool] = True
     same_latents: ClassVar[bool] = False
     asks: ClassVar[tuple[Capability, ...]] = ()
 

@@ -20,6 +20,8 @@ from nfkd.flows.networks import Norm, ZeroLast, affine, drawing, pairs
 class Squeeze(Layer):
     """Move space into channels: (C, H, W) to (4C, H/2, W/2), channels in the order (c, row, column)."""
 
+    recomputes = "from output"
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the squeezed x and a log-determinant of zero."""
         return functional.pixel_unshuffle(x, 2), x.new_zeros(len(x))
@@ -31,6 +33,8 @@ class Squeeze(Layer):
 
 class Centre(Layer):
     """y = 2x − 1, from [0, 1) to [−1, 1); log|det| = D·log 2."""
+
+    recomputes = "from output"
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return y and the log-determinant."""
@@ -58,6 +62,7 @@ class Mixing(Layer, ABC):
     """
 
     mixes = True
+    recomputes = "from output"
 
     def __init__(self, channels: int, *, actnorm: bool) -> None:
         super().__init__()

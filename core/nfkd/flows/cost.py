@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from nfkd.config.flows import FlowConfig
+from nfkd.flows.activations import Activations, activations_in
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.precision import Precision, networks_in
@@ -45,7 +46,8 @@ class FlowCost:
         Of one example's log_prob, in convolutions and matrix products.
     training_memory
         Estimated peak of a training step in bytes: five numbers for each parameter (weight, gradient, two moments, best
-        weight) plus `extra_copies`, and every tensor that the backward pass of one micro-batch needs.
+        weight) plus `extra_copies`, and every tensor that the backward pass of one micro-batch needs. With recomputed
+        activations: what is kept, and the tensors of the layer that needs most, with their gradients.
     layers
         The same for every layer in order, and last for a learned ``prior``; they sum to the flow's figures. A tensor
         that two layers need is counted for the first.
@@ -74,13 +76,20 @@ class _Measured:
 
 @lru_cache(maxsize=64)
 def _measure(
-    config: FlowConfig, event_shape: tuple[int, ...], context_features: int, precision: Precision = "float32"
+    config: FlowConfig,
+    event_shape: tuple[int, ...],
+    context_features: int,
+    precision: Precision = "float32",
+    activations: Activations = "keep",
+    trace: bool = False,
 ) -> tuple[_Measured, ...]:
     flow = build_flow(config, event_shape, context_features=context_features, device="meta")
     position = _Position(flow)
     # Not with one example: where a dimension is 1, memory layouts coincide and copies are skipped.
     with networks_in(precision):
         (two, two_flops), (three, three_flops) = (_pass_cost(flow, position, batch) for batch in (2, 3))
+        if activations == "recompute":
+            two, three = _recomputed_bytes(flow, position, two, three, trace=trace)
     return tuple(
         _Measured(
             name,
@@ -134,7 +143,9 @@ def _empty(flow: Flow, batch: int) -> tuple[Tensor, Tensor | None]:
     return x, torch.empty(batch, flow.context_features, device="meta") if flow.context_features else None
 
 
-def _pass_cost(flow: Flow, position: _Position, batch: int) -> tuple[Counter[str], Counter[str]]:
+def _pass_cost(
+    flow: Flow, position: _Position, batch: int, *, trace: bool = False
+) -> tuple[Counter[str], Counter[str]]:
     """Return the bytes that the backward pass of a batch needs, and the operations of its forward pass, by layer."""
     storages: dict[int, torch.UntypedStorage] = {}  # references, so that ids stay unique; views share a storage
     saved: Counter[str] = Counter()
@@ -149,8 +160,21 @@ def _pass_cost(flow: Flow, position: _Position, batch: int) -> tuple[Counter[str
     # The result is cached, so it must not depend on the caller's gradient mode.
     hooks = torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor)
     with _FlopCount(lambda: position.name) as count, torch.enable_grad(), hooks:
-        flow(*_empty(flow, batch))
+        flow(*_empty(flow, batch), trace=trace)
     return saved, count.flops
+
+
+def _recomputed_bytes(
+    flow: Flow, position: _Position, two: Counter[str], three: Counter[str], *, trace: bool
+) -> tuple[Counter[str], Counter[str]]:
+    """Return the bytes with recomputed activations, of two and of three examples, given those with kept ones."""
+    largest = max(position.modules, key=lambda name: three[name] - two[name])
+    with activations_in("recompute"):
+        kept = [_pass_cost(flow, position, batch, trace=trace)[0] for batch in (2, 3)]
+    first, second = (
+        some + Counter({largest: 2 * every[largest]}) for some, every in zip(kept, (two, three), strict=True)
+    )
+    return first, second
 
 
 def flow_cost(
@@ -160,6 +184,8 @@ def flow_cost(
     context_features: int = 0,
     *,
     precision: Precision = "float32",
+    activations: Activations = "keep",
+    trace: bool = False,
     extra_copies: int = 0,
 ) -> FlowCost:
     """Return the cost of a flow, measured on the meta device, without allocating its weights.
@@ -170,8 +196,10 @@ def flow_cost(
         As in `build_flow`.
     batch_size
         Examples of a micro-batch.
-    precision
-        Of the networks in training.
+    precision, activations
+        Of the networks and the passes in training.
+    trace
+        Whether a term reads the output of each layer, which recomputed activations then keep.
     extra_copies
         Further numbers for each parameter: one for a running average of the weights, one for each gradient that is
         measured separately.
@@ -181,7 +209,7 @@ def flow_cost(
     FlowError
         When the flow does not fit the shape.
     """
-    measured = _measure(config, tuple(event_shape), context_features, precision)
+    measured = _measure(config, tuple(event_shape), context_features, precision, activations, trace)
     layers = tuple(layer.cost(batch_size, _COPIES + extra_copies) for layer in measured)
     return FlowCost(
         parameters=sum(layer.parameters for layer in layers),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nfkd.flows.layer import Layer, sum_each
+from nfkd.flows.layer import Conditioned, Layer, sum_each
 from nfkd.flows.networks import Network, with_context
 from nfkd.flows.transforms import Elementwise
 
 
-class Coupling(Layer):
+class Coupling(Conditioned):
     """x = (a, b), split by channels, becomes (a, f(b)); a network of a and the context gives the parameters of f.
 
     log|det| is the sum of log f′ over b.
@@ -36,25 +36,34 @@ class Coupling(Layer):
         half = channels // 2
         self._sizes = [half, channels - half]
         self._transform = transform
+        self.recomputes = "from input" if transforms_first else transform.recomputes
         self.first = nn.Parameter(torch.zeros(half, transform.parameters)) if transforms_first else None
         self.network = network
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def parameters_of(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Return the parameters of f from a."""
+        return self._transform_parameters(self._network_input(x), context)
+
+    def transformed(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return (a, f(b)) and the log-determinant."""
-        a, b = x.split(self._sizes, dim=1)
-        parameters = self._transform_parameters(a, context)
         if self.first is None:
+            a, b = x.split(self._sizes, dim=1)
             b, slopes = self._transform.forward(b, parameters)
             return torch.cat([a, b], dim=1), sum_each(slopes)
         y, slopes = self._transform.forward(x, torch.cat([self.first.expand(len(x), -1, -1), parameters], dim=1))
         return y, sum_each(slopes)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+    def restored(self, y: Tensor, parameters: Tensor) -> Tensor:
         """Return (a, b) from (a, f(b))."""
         a, b = y.split(self._sizes, dim=1)
+        return torch.cat([a, self._transform.inverse(b, parameters)], dim=1)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return (a, b)."""
         if self.first is not None:
-            a = self._transform.inverse(a, self.first.expand(len(y), -1, -1))
-        return torch.cat([a, self._transform.inverse(b, self._transform_parameters(a, context))], dim=1)
+            a, b = y.split(self._sizes, dim=1)
+            y = torch.cat([self._transform.inverse(a, self.first.expand(len(y), -1, -1)), b], dim=1)
+        return super().inverse(y, context)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialise the network's norms from the first batch."""
@@ -94,15 +103,14 @@ class CheckerboardCoupling(Coupling):
         # Not saved with the weights: it follows from the config.
         self.register_buffer("dark", squares % 2 == parity, persistent=False)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def transformed(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return the image with transformed dark squares, and the log-determinant."""
-        y, slopes = self._transform.forward(x, self._transform_parameters(self._network_input(x), context))
+        y, slopes = self._transform.forward(x, parameters)
         return torch.where(self.dark, y, x), sum_each(slopes * self.dark)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+    def restored(self, y: Tensor, parameters: Tensor) -> Tensor:
         """Return the image before the coupling."""
-        x = self._transform.inverse(y, self._transform_parameters(self._network_input(y), context))
-        return torch.where(self.dark, x, y)
+        return torch.where(self.dark, self._transform.inverse(y, parameters), y)
 
     def _network_input(self, x: Tensor) -> Tensor:
         return x * ~self.dark
@@ -123,6 +131,13 @@ class FlowStep(Layer):
         super().__init__()
         self.mixing = mixing
         self.coupling = coupling
+        ways = {part.recomputes for part in self.parts}
+        self.recomputes = "from output" if ways == {"from output"} else "from input"
+
+    @property
+    def parts(self) -> tuple[Layer, ...]:
+        """The mixing and the coupling."""
+        return self.mixing, self.coupling
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the step's output and the log-determinant."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from nfkd.flows.activations import layers_of_pass
 from nfkd.flows.denoising import denoised
 from nfkd.flows.guidance import guided, takes_guidance
 from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
@@ -157,7 +158,7 @@ class Flow(nn.Module):
         log_prob = log_det = x.new_zeros(len(x))
         parts: list[Tensor] = []
         traced: dict[str, tuple[Tensor, Tensor]] = {}
-        for entry, layer in zip(self._entries, self._stack(), strict=True):
+        for entry, layer in layers_of_pass(self._entries, self._stack(), every=trace):
             if isinstance(layer, Split):
                 x, split_off = layer(x)
                 log_prob = log_prob + normal(split_off, *layer.prior(x))
@@ -206,7 +207,7 @@ class Flow(nn.Module):
         *split_off, x = latents.parts
         self._check_context(context, len(x))
         traced: dict[str, Tensor] = {}
-        for entry, layer in zip(reversed(self._entries), reversed(self._stack()), strict=True):
+        for entry, layer in reversed(layers_of_pass(self._entries, self._stack(), every=True)):
             traced[entry.name] = x
             x = layer.inverse(x, split_off.pop()) if isinstance(layer, Split) else layer.inverse(x, context)
         return x, traced
@@ -255,7 +256,7 @@ class Flow(nn.Module):
         *split_off, last = noise
         self._check_context(context, len(last))
         x = self.last_latent(last, temperature, context)
-        for layer in reversed(self._stack()):
+        for _, layer in reversed(layers_of_pass(self._entries, self._stack())):
             if isinstance(layer, Split):
                 mean, log_scale = layer.prior(x)
                 x = layer.inverse(x, mean + temperature * log_scale.exp() * split_off.pop())

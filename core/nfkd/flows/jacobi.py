@@ -61,6 +61,7 @@ class SequentialLayer(Layer):
     """
 
     iterated: Direction = "decode"
+    recomputes = "from input"
 
     @property
     @abstractmethod

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from nfkd.flows.layer import Layer, sum_each
+from nfkd.flows.layer import Conditioned, sum_each
 from nfkd.flows.precision import in_precision
 from nfkd.flows.transformer import Linear, Tokens, TokenTransformer
 from nfkd.flows.transforms import Elementwise
@@ -96,7 +96,7 @@ class TokenVision(TokenTransformer):
         return outputs.unflatten(-1, (-1, self._parameters_each))
 
 
-class TokenCoupling(Layer):
+class TokenCoupling(Conditioned):
     """A part of the numbers of an image's tokens is transformed, with parameters from the other numbers.
 
     Each direction is one pass. The network sees all tokens, with zeros in place of the numbers that change. (The
@@ -122,17 +122,17 @@ class TokenCoupling(Layer):
         self.register_buffer("changed", changed)
         self.network = network
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def parameters_of(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Return the parameters of every number, (B, T, D, P)."""
+        return self.network(self._tokens.split(x) * ~self.changed, context)
+
+    def transformed(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return the image with transformed numbers, and the log-determinant."""
         tokens = self._tokens.split(x)
-        y, slopes = self._transform.forward(tokens, self._transform_parameters(tokens, context))
+        y, slopes = self._transform.forward(tokens, parameters)
         return self._tokens.join(torch.where(self.changed, y, tokens)), sum_each(slopes * self.changed)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+    def restored(self, y: Tensor, parameters: Tensor) -> Tensor:
         """Return the image before the coupling."""
         tokens = self._tokens.split(y)
-        x = self._transform.inverse(tokens, self._transform_parameters(tokens, context))
-        return self._tokens.join(torch.where(self.changed, x, tokens))
-
-    def _transform_parameters(self, tokens: Tensor, context: Tensor | None) -> Tensor:
-        return self.network(tokens * ~self.changed, context)
+        return self._tokens.join(torch.where(self.changed, self._transform.inverse(tokens, parameters), tokens))

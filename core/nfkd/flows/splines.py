@@ -31,6 +31,8 @@ class Spline(Elementwise):
         B.
     """
 
+    recomputes = "from input"  # the slope has kinks at the knots, and an inverse may fall into the next bin
+
     def __init__(self, bins: int, bound: float) -> None:
         self.parameters = 3 * bins - 1
         self._bins, self._bound = bins, bound

@@ -24,10 +24,13 @@ class Elementwise(ABC):
         P, the number of parameters of each feature.
     start
         Size of the last layer's first weights in a `MADE` that gives the parameters.
+    recomputes
+        What the backward pass may compute a coupling again from; as of a `Layer`.
     """
 
     parameters: int
     start: float = 0.0
+    recomputes: Literal["from input", "from output"] = "from output"
 
     @abstractmethod
     def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:

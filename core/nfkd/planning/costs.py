@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nfkd.config import TERMS, ConfigProblem, DistillationConfig, ExperimentConfig
+from nfkd.config import TERMS, ConfigProblem, DistillationConfig, ExperimentConfig, TrainingConfig
 from nfkd.distillation.needs import Data, Needs, Synthesis, TeacherSamples, TermInput, combine_needs
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.flow import Flow
@@ -13,7 +13,7 @@ from nfkd.flows.jacobi import SequentialLayer
 from nfkd.flows.layer import Layer
 
 _TRAINED = 3
-"""A pass with its backward costs as much as this many passes."""
+"""A pass with its backward costs as much as this many passes; with recomputed activations one more."""
 _SLOW = 2.0
 """Ratio of a step's cost with an autoregressive flow to that with a parallel one, above which there is a warning."""
 
@@ -68,6 +68,11 @@ def sample_counts(config: DistillationConfig) -> dict[str, int]:
     return {name: source.count for name, source in sources.items() if not isinstance(source, Data)}
 
 
+def trained_passes(training: TrainingConfig) -> int:
+    """Return as how many passes a pass with its backward counts."""
+    return _TRAINED + (training.activations == "recompute")
+
+
 def kept_examples(config: DistillationConfig, batch_size: int, micro_batches: int = 1) -> tuple[int, int]:
     """Return the examples that the flows keep for a micro-batch's backward pass, besides the student's batch.
 
@@ -109,10 +114,11 @@ def step_cost(
     *,
     micro_batches: int = 1,
     cached: float = 0.0,
+    trained: int = _TRAINED,
 ) -> float:
     """Return the cost of a step of the student for each example of its batch, in the unit of the passes.
 
-    A pass with its backward counts as three passes, also a pass of the teacher that gradients flow through.
+    A pass of the teacher that gradients flow through counts as one of the student's with its backward.
 
     Parameters
     ----------
@@ -128,22 +134,24 @@ def step_cost(
         In how many parts a step is taken.
     cached
         Part of the batch over which the teacher makes no pass, from `nfkd.planning.pools.cached_share`.
+    trained
+        Passes that a pass with its backward counts as, from `trained_passes`.
     """
     cost = 0.0
     for source, needs in term_needs(config, only).items():
         extra = needs.extra_encodes[0] * student.encode + needs.extra_encodes[1] * teacher.encode
-        extra += needs.extra_decodes * student.decode
+        extra += needs.extra_decodes * student.decode * trained / _TRAINED
         match source:
             case Data():
-                teacher_passes = _TRAINED if needs.input_gradient else 1 - cached
-                extra += _TRAINED * student.encode * needs.student + teacher_passes * teacher.encode * needs.teacher
+                teacher_passes = trained if needs.input_gradient else 1 - cached
+                extra += trained * student.encode * needs.student + teacher_passes * teacher.encode * needs.teacher
                 extra += teacher.encode * (micro_batches > 1 and needs.variances)  # a pass before the parts
             case Synthesis():
                 known = config.pool.share > 0 and source.temperature == 1  # samples of the pool are reused
-                extra += _TRAINED * student.decode * needs.student + teacher.decode * (needs.teacher and not known)
-                extra += _TRAINED * (student.encode + teacher.encode) * needs.densities
+                extra += trained * student.decode * needs.student + teacher.decode * (needs.teacher and not known)
+                extra += trained * (student.encode + teacher.encode) * needs.densities
             case TeacherSamples():
-                extra += teacher.decode + _TRAINED * student.encode
+                extra += teacher.decode + trained * student.encode
         cost += extra * (1 if isinstance(source, Data) else source.count / batch_size)
     return cost
 

@@ -33,7 +33,7 @@ from nfkd.planning.devices import (
     resolve_device,
 )
 from nfkd.planning.matching_check import MatchingCheck, check_matching
-from nfkd.planning.micro_batches import accumulation_problems, accumulation_warnings, stage_cost
+from nfkd.planning.micro_batches import accumulation_problems, accumulation_warnings, activation_problems, stage_cost
 from nfkd.planning.plans import (
     chain,
     flow_config,
@@ -71,7 +71,8 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     problems = device_problems(config.compute)
     device = resolve_device(config.compute) if not problems else None
     available = memory_available(device) if device else 0
-    problems += accumulation_problems(config) + precision_problems(config.training, device)
+    problems += accumulation_problems(config) + activation_problems(config)
+    problems += precision_problems(config.training, device)
     if teacher is not None and config.compute.devices > 1:
         problems.append(ConfigProblem("compute.devices", "a teacher from Python trains with one device: set it to 1"))
     problems += _search_problems(config.training) + _ablation_problems(config)
@@ -107,7 +108,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         warnings += checks.slow_terms
         if device is not None:
             for role, flow in flows.items():
-                problems += _memory_problems(role, flow, available, pool=config.distillation.pool.share > 0)
+                problems += _memory_problems(config, role, flow, available)
     return Description(
         problems=problems,
         warnings=warnings,
@@ -364,11 +365,15 @@ def _verdict_warnings(config: ExperimentConfig) -> list[ConfigProblem]:
     return warnings
 
 
-def _memory_problems(role: Role, flow: FlowDescription, available: int, *, pool: bool) -> list[ConfigProblem]:
+def _memory_problems(
+    config: ExperimentConfig, role: Role, flow: FlowDescription, available: int
+) -> list[ConfigProblem]:
     if flow.memory <= available:
         return []
+    smaller = "the flow, the batch or the pool" if config.distillation.pool.share > 0 else "the flow or the batch"
+    kept = config.training.activations == "keep"
     message = (
         f"training {the_role(role)} takes about {flow.memory / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are "
-        f"free: make the flow{', the batch or the pool' if pool else ' or the batch'} smaller"
+        f"free: make {smaller} smaller{', or set training.activations to recompute' if kept else ''}"
     )
     return [ConfigProblem(f"{flow_path(role)}.hidden", message)]

@@ -1,4 +1,4 @@
-"""Micro-batches of an experiment: problems, warnings, and the memory of a step."""
+"""Micro-batches and activations of an experiment: problems, warnings, and the memory of a step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nfkd.config import TERMS, ConfigProblem, ExperimentConfig
 from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.cost import FlowCost, flow_cost, initialisation_cost
-from nfkd.planning.costs import kept_examples, sample_counts
+from nfkd.planning.costs import kept_examples, sample_counts, term_needs
 from nfkd.planning.devices import resolve_device
 from nfkd.planning.plans import flow_config, stage_batch_size, teacher_of
 from nfkd.protocol.requests import FlowDescription
@@ -39,6 +39,21 @@ def accumulation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
         comparing = [name for name in config.distillation.active_terms() if OBJECTIVES[name].compares]
         problems += [ConfigProblem(f"distillation.{name}.weight", message) for name in comparing]
     return problems
+
+
+def activation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
+    """Return why activations cannot be recomputed: terms that need more than first derivatives."""
+    if config.training.activations == "keep":
+        return []
+    labels = [TERMS[name].label for name in config.distillation.active_terms() if not OBJECTIVES[name].recomputes]
+    return [
+        ConfigProblem(
+            "training.activations",
+            f"{label} differentiates derivatives, which recomputed activations do not have: keep the activations, or "
+            f"set the weight of {label} to zero",
+        )
+        for label in labels
+    ]
 
 
 def accumulation_warnings(config: ExperimentConfig, flows: Mapping[Role, FlowDescription]) -> list[ConfigProblem]:
@@ -87,7 +102,16 @@ def stage_cost(config: ExperimentConfig, role: Role, dataset: Dataset) -> tuple[
         copies += _kept_gradients(config, count)
         teacher_memory = _teacher_memory(config, teacher, dataset, kept_by_teacher)
     shape, features = dataset.event_shape, dataset.context_features
-    cost = flow_cost(chosen, shape, examples, features, precision=training.precision, extra_copies=copies)
+    cost = flow_cost(
+        chosen,
+        shape,
+        examples,
+        features,
+        precision=training.precision,
+        activations=training.activations,
+        trace=bool(teacher) and any(needs.trace for needs in term_needs(terms).values()),
+        extra_copies=copies,
+    )
     memory = cost.training_memory + teacher_memory
     if count == 1:
         return cost, memory
@@ -99,9 +123,17 @@ def _teacher_memory(config: ExperimentConfig, teacher: Role, dataset: Dataset, e
     """Return the bytes that the frozen teacher keeps for some examples whose gradients go through it."""
     if not examples or (teacher == "teacher" and config.training.teacher_from_python):
         return 0  # a flow of another library is not measured
-    shape, features, precision = dataset.event_shape, dataset.context_features, config.training.precision
+    shape, features, training = dataset.event_shape, dataset.context_features, config.training
     with_examples, without = (
-        flow_cost(flow_config(config, teacher), shape, size, features, precision=precision) for size in (examples, 0)
+        flow_cost(
+            flow_config(config, teacher),
+            shape,
+            size,
+            features,
+            precision=training.precision,
+            activations=training.activations,
+        )
+        for size in (examples, 0)
     )
     return with_examples.training_memory - without.training_memory
 

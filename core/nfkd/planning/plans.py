@@ -9,7 +9,7 @@ from nfkd.config import ExperimentConfig, TrainingConfig
 from nfkd.config.flows import FlowConfig
 from nfkd.data import Dataset
 from nfkd.flows.architectures import flow_summary
-from nfkd.planning.costs import PassCost, step_cost
+from nfkd.planning.costs import PassCost, step_cost, trained_passes
 from nfkd.planning.devices import resolve_device
 from nfkd.planning.pools import cached_share
 from nfkd.protocol.events import StagePlan
@@ -171,7 +171,8 @@ def _system_curves(config: ExperimentConfig) -> list[CurveInfo]:
 def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role, float]:
     """Return the relative cost of a step of each stage, from the flows' multiply-adds and the sizes of the batches.
 
-    A training step costs about three passes; with a teacher, the terms' passes are added.
+    A training step costs about three passes, or four with recomputed activations; with a teacher, the terms' passes are
+    added.
     """
     return {role: _stage_cost(config, description, role) for role in run_roles(config)}
 
@@ -188,10 +189,12 @@ def _stage_cost(config: ExperimentConfig, description: Description, role: Role) 
         msg = "the experiment has problems, so its cost is unknown"
         raise ValueError(msg)
     batch_size, micro_batches = stage_batch_size(config, role), config.training.accumulate
-    cost = 3.0 * flow.multiply_adds
+    trained = trained_passes(config.training)
+    cost = 1.0 * trained * flow.multiply_adds
     if teacher is not None:
         terms, pairs = config.distillation, stage_pairs(description).get(role, [])
         student_pass, teacher_pass = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
         cached = cached_share(terms, pairs, teacher.layers, description.event_shape)
-        cost = step_cost(terms, batch_size, student_pass, teacher_pass, micro_batches=micro_batches, cached=cached)
+        passes = (student_pass, teacher_pass)
+        cost = step_cost(terms, batch_size, *passes, micro_batches=micro_batches, cached=cached, trained=trained)
     return cost * batch_size / config.training.batch_size

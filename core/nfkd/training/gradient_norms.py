@@ -9,8 +9,8 @@ from collections.abc import Callable
 from nfkd.config import TrainingConfig
 from nfkd.data import Dataset
 from nfkd.distillation.distiller import Distiller
-from nfkd.flows.precision import networks_in
 from nfkd.training.state import StageState
+from nfkd.training.step import passes_of
 
 _BATCHES = 3
 
@@ -48,7 +48,7 @@ def measure_norms(
         check()
         index, generators = state.batches.next().numpy(), state.generators
         real = dataset.training_batch(index, generators.dequantization, generators.augmentation).to(device)
-        with networks_in(training.precision):
+        with passes_of(training):
             measured = loss.backward(state.flow, loss.mix(real, generators), generators, 0, training.accumulate)
         norms.append({name: float(norm) for name, norm in measured.norms.items()})
         if time.perf_counter() > end:

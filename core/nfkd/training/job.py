@@ -129,7 +129,10 @@ def explain(error: Exception, run: Path) -> ErrorInfo:
             title, cause, action = "The experiment was refused", str(error), "Correct the named fields."
         case torch.OutOfMemoryError() | MemoryError():
             title, cause = "Out of memory", "The device has too little free memory for this step."
-            action = "Make the batch, the flows or the number of synthesized samples smaller, or use another device."
+            action = (
+                "Make the batch, the flows or the number of synthesized samples smaller, raise training.accumulate, "
+                "set training.activations to recompute, or use another device."
+            )
         case OSError(errno=errno.ENOSPC):
             title, cause = "The disk is full", f"Nothing more can be written to {run}."
             action = "Free some space and resume the run; what was written stays readable."

@@ -26,8 +26,8 @@ from nfkd.runs.reader import SeedRecord
 from nfkd.training.checkpoint import saved_fingerprint
 
 _TRAINING = (
-    *("teacher_steps", "teacher_weights", "batch_size", "precision", "accumulate", "optimizer", "weight_decay"),
-    *("learning_rate", "schedule", "warmup_steps", "gradient_clip", "ema_decay", "early_stop"),
+    *("teacher_steps", "teacher_weights", "batch_size", "precision", "accumulate", "activations", "optimizer"),
+    *("weight_decay", "learning_rate", "schedule", "warmup_steps", "gradient_clip", "ema_decay", "early_stop"),
 )
 """Fields that the training of a teacher depends on."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from torch import Tensor
 from nfkd.config import TrainingConfig
 from nfkd.data import Dataset
 from nfkd.distillation.distiller import Distiller, Loss
+from nfkd.flows.activations import activations_in
 from nfkd.flows.autoregressive import BatchNorm
 from nfkd.flows.flow import Flow
 from nfkd.flows.precision import networks_in
@@ -32,7 +35,7 @@ def make_step(
     dataset
         Its training examples are used.
     training
-        Precision, micro-batches and the limit of the gradient's norm.
+        Precision, activations, micro-batches and the limit of the gradient's norm.
     rate
         The learning rate.
 
@@ -56,18 +59,25 @@ def make_step(
         loss.ranks.share_state(flow)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    with networks_in(training.precision):
+    with passes_of(training):
         found = loss.backward(flow, batch, generators, state.step, training.accumulate)
     loss.ranks.average(_running_moments(flow))
     values = step_values(found, dataset)
     if not all(math.isfinite(value) for value in values.values()):
-        with networks_in(training.precision):
+        with passes_of(training):
             raise divergence(state.stage, state.step + 1, flow, batch, values, loss.sampled)
     limit = training.gradient_clip or math.inf
     torch.nn.utils.clip_grads_with_norm_(flow.parameters(), limit, found.gradient_norm)
     state.optimizer.step()
     state.count_step()
     return found, values
+
+
+@contextmanager
+def passes_of(training: TrainingConfig) -> Iterator[None]:
+    """Give the passes of flows in this thread the precision and the activations of training steps."""
+    with networks_in(training.precision), activations_in(training.activations):
+        yield
 
 
 def _running_moments(flow: Flow) -> list[Tensor]:

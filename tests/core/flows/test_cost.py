@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -97,3 +98,17 @@ def test_measuring_touches_no_module_of_another_thread(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(cost, "build_flow", build_while_another_thread_works)
     assert flow_cost(*CASES[2], 4) == counted
+
+
+def test_memory_with_recomputed_activations_hardly_grows_with_the_steps() -> None:
+    def memory(steps: int, **options: Any) -> int:
+        config = GlowConfig(levels=2, steps=steps, hidden=64)
+        cost = flow_cost(config, (3, 16, 16), 8, **options)
+        assert sum(layer.training_memory for layer in cost.layers) == cost.training_memory
+        return cost.training_memory - 20 * cost.parameters
+
+    few, many = memory(2, activations="recompute"), memory(8, activations="recompute")
+    assert many < 1.1 * few
+    assert many < 0.3 * memory(8)
+    states = 4 * 8 * 3 * 16 * 16  # bytes of the first level's states; one of them, the batch, counts only without trace
+    assert memory(8, activations="recompute", trace=True) - many == (8 * 1.5 - 1) * states

@@ -16,6 +16,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.precision import networks_in
 from nfkd.planning.describe import describe
+from nfkd.planning.plans import stage_costs
 from tests.core.tiny import digits, moons
 
 MAF = {"kind": "maf", "steps": 2, "hidden": 8, "batch_norm": True}
@@ -78,6 +79,16 @@ def test_more_micro_batches_than_examples_are_refused() -> None:
     message = problems(moons(training={"batch_size": 16, "accumulate": 17}))["training.accumulate"]
     assert message == "a batch of 16 examples cannot make 17 micro-batches"
     assert problems(moons(training={"batch_size": 16, "accumulate": 16})) == {}
+
+
+def test_recomputed_activations_refuse_terms_with_second_derivatives() -> None:
+    recompute = moons(training={"activations": "recompute"})
+    assert problems(recompute) == {}
+    refused = recompute.replace(distillation={"score": {"weight": 1.0}})
+    assert problems(refused)["training.activations"].startswith("Score differentiates derivatives")
+    assert problems(refused.replace(training={"activations": "keep"})) == {}
+    jacobian = recompute.replace(distillation={"jacobian": {"weight": 1.0}})
+    assert problems(jacobian)["training.activations"].startswith("Jacobian differentiates derivatives")
 
 
 def test_a_device_without_bf16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +199,18 @@ def test_the_estimate_in_bf16_is_what_autograd_saves() -> None:
     estimated = (teacher_size(wide(precision="bf16"))[0] - weights) / (memory - weights)
     assert estimated == pytest.approx(saved_bytes(wide(precision="bf16"), 120) / saved_bytes(wide(), 120), abs=0.05)
     assert estimated < 0.75
+
+
+def test_the_estimate_with_recomputed_activations_takes_less_memory_and_more_time() -> None:
+    kept = wide().replace(teacher={"steps": 12})
+    recomputed = kept.replace(training={"activations": "recompute"})
+    expected, found = describe(kept), describe(recomputed)
+    assert expected.teacher is not None
+    assert found.teacher is not None
+    weights = 20 * expected.teacher.parameters
+    assert found.teacher.memory - weights < 0.5 * (expected.teacher.memory - weights)
+    costs = stage_costs(kept, expected)["baseline"], stage_costs(recomputed, found)["baseline"]
+    assert costs[1] / costs[0] == pytest.approx(4 / 3)
 
 
 def test_the_estimate_is_never_below_the_pass_of_the_first_batch() -> None:

@@ -50,8 +50,9 @@ def all_terms(**changes: Any) -> ExperimentConfig:
 
 
 def from_a_pool(**changes: Any) -> ExperimentConfig:
-    """Return an experiment with a pool, gradient shares and early stopping; one of its examples is spoiled."""
+    """Return an experiment with a pool, gradient shares, early stopping, recomputed activations and a bad example."""
     training = {"early_stop": 1, "teacher_steps": 40, "learning_rate": 0.002, "warmup_steps": 20}
+    training |= {"activations": "recompute"}
     return moons(
         data={"count": EXAMPLES},
         training=training,

@@ -38,6 +38,7 @@ EACH: dict[str, dict[str, Any]] = {
     "average": {"ema_decay": 0.95},
     "bf16": {"precision": "bf16"},
     "micro-batches": {"accumulate": 3},
+    "recompute": {"activations": "recompute"},
 }
 ALL: dict[str, Any] = {key: value for options in EACH.values() for key, value in options.items()}
 

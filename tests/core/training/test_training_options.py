@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,38 @@ from nfkd.data import load_dataset
 from nfkd.evaluation.likelihood import example_nll, noisy
 from nfkd.flows.precision import networks_in
 from nfkd.protocol.records import SYSTEM
+from nfkd.protocol.roles import Role
+from nfkd.runs.reader import CurveData
 from tests.core.tiny import digits, moons
 from tests.core.training.runs import TrainedRun
 from tests.core.training.stage import train
 
 ALL: dict[str, Any] = {
     "optimizer": "adamw", "weight_decay": 0.1, "ema_decay": 0.95, "precision": "bf16", "accumulate": 3,
+    "activations": "recompute",
 }  # fmt: skip
+
+
+Curves = Mapping[Role, Mapping[str, CurveData]]
+
+
+def assert_close_curves(curves: Curves, expected: Curves) -> None:
+    for stage, found in curves.items():
+        assert found.keys() == expected[stage].keys()
+        for name in (name for name in found if not name.startswith(SYSTEM)):
+            # Adam makes full steps from gradients that are only rounding errors, so later gradient norms differ.
+            some = slice(1) if name == "gradient_norm" else slice(None)
+            values, plain = found[name].values[some], expected[stage][name].values[some]
+            np.testing.assert_allclose(values, plain, rtol=1e-3, err_msg=f"{stage} {name}")
+
+
+def test_recomputed_activations_train_like_kept_ones() -> None:
+    kept, recomputed = (
+        train(digits(training={"activations": name}), 8, torch.float64)[1] for name in ("keep", "recompute")
+    )
+    for expected, found in zip(kept, recomputed, strict=True):
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-7)
 
 
 def test_micro_batches_train_like_the_whole_batch() -> None:
@@ -40,13 +65,15 @@ def test_a_run_in_micro_batches_has_the_curves_of_whole_batches(
 ) -> None:
     whole = trained(moons()).record.curves
     split = nfkd.run(moons(training={"accumulate": 5}), tmp_path / "run").curves
-    for stage, curves in split.items():
-        assert curves.keys() == whole[stage].keys()
-        for name in (name for name in curves if not name.startswith(SYSTEM)):
-            # Adam makes full steps from gradients that are only rounding errors, so later gradient norms differ.
-            some = slice(1) if name == "gradient_norm" else slice(None)
-            found, expected = curves[name].values[some], whole[stage][name].values[some]
-            np.testing.assert_allclose(found, expected, rtol=1e-3, err_msg=f"{stage} {name}")
+    assert_close_curves(split, whole)
+
+
+def test_a_run_with_recomputed_activations_has_the_curves_of_kept_ones(
+    trained: Callable[[ExperimentConfig], TrainedRun], tmp_path: Path
+) -> None:
+    kept = trained(moons()).record.curves
+    recomputed = nfkd.run(moons(training={"activations": "recompute"}), tmp_path / "run").curves
+    assert_close_curves(recomputed, kept)
 
 
 def test_norms_are_initialised_from_the_whole_batch() -> None:

@@ -25,6 +25,7 @@ class Jacobian(Objective[JacobianConfig]):
     """
 
     asks = ("latents",)
+    recomputes = False
     same_latents = True
 
     def needs(self) -> Needs:

@@ -22,6 +22,7 @@ class Score(Objective[ScoreConfig]):
     """
 
     asks = ("log_prob",)
+    recomputes = False
 
     def needs(self) -> Needs:
         """Return both passes, differentiable by x."""
