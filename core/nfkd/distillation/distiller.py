@@ -16,10 +16,12 @@ from nfkd.config.schedules import weights_at
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.balance import (
     TermGradients,
+    Weight,
     balance_weights,
     total_norm,
     trained_parameters,
     update_running_norms,
+    weighted,
 )
 from nfkd.distillation.needs import Data, Needs, TermInput, combine_needs
 from nfkd.distillation.objective import AnyObjective
@@ -51,7 +53,7 @@ class Loss:
     terms
         Each term before its weight, scalars.
     weights
-        The terms' weights at this step.
+        The terms' weights at this step; scalars on the device in a deferred step whose weights are balanced.
     gradient_norm
         The norm of the whole gradient, a scalar.
     norms
@@ -62,7 +64,7 @@ class Loss:
 
     total: Tensor
     terms: dict[str, Tensor]
-    weights: Mapping[str, float]
+    weights: Mapping[str, Weight]
     gradient_norm: Tensor
     norms: dict[str, Tensor] = field(default_factory=dict)
     masked: dict[str, int] = field(default_factory=dict)
@@ -115,7 +117,7 @@ class Distiller:
         *,
         steps: int = 1,
         measure_every: int = 0,
-        norms: dict[str, float] | None = None,
+        norms: dict[str, Weight] | None = None,
         pool: Pool | None = None,
         ranks: Ranks | None = None,
     ) -> None:
@@ -150,7 +152,16 @@ class Distiller:
             return batch
         return self.pool.mix(batch, self._config.pool.rows(len(batch)), generators("pool rows"))
 
-    def backward(self, flow: Flow, batch: Batch, generators: Generators, step: int = 0, micro_batches: int = 1) -> Loss:
+    def backward(
+        self,
+        flow: Flow,
+        batch: Batch,
+        generators: Generators,
+        step: int = 0,
+        micro_batches: int = 1,
+        *,
+        deferred: bool = False,
+    ) -> Loss:
         """Set the gradients of a flow's parameters to those of a batch's loss; return the loss, detached.
 
         Examples (of the data, or samples) with values or gradients that are not finite are left out of all terms, and
@@ -169,6 +180,9 @@ class Distiller:
             From 0 to ``steps - 1``.
         micro_batches
             Number of parts into which the batch is split; fewer if there are fewer examples or samples.
+        deferred
+            Whether to return without waiting for the device. No example is then left out: the caller checks later
+            whether every value of the loss is finite, and else repeats the step without `deferred`.
 
         Raises
         ------
@@ -180,6 +194,8 @@ class Distiller:
             msg = f"the term {comparing[0]} compares the examples of a batch with each other: it needs the whole batch"
             raise ValueError(msg)
         inputs = sample_inputs(self._needs, flow, self.teacher, batch, generators, self.pool)
+        if deferred:
+            return self._accumulate(flow, inputs, step, micro_batches, deferred=True)
         loss, masked = self._accumulate(flow, inputs, step, micro_batches), Counter[str]()
         if not _finite(loss.terms):
             inputs, dropped = self._drop_nonfinite_values(flow, inputs, micro_batches)
@@ -191,12 +207,16 @@ class Distiller:
             loss = self._accumulate(flow, inputs, step, micro_batches) if dropped else loss
         return replace(loss, masked=dict(masked))
 
-    def _accumulate(self, flow: Flow, inputs: StepInputs, step: int, micro_batches: int) -> Loss:
+    def _accumulate(
+        self, flow: Flow, inputs: StepInputs, step: int, micro_batches: int, *, deferred: bool = False
+    ) -> Loss:
         """Add up terms and gradients over the micro-batches."""
         flow.zero_grad(set_to_none=True)
         balances = self._balances and step % self._config.balance_every == 0
         measures = balances or (self._measure_every > 0 and step % self._measure_every == 0)
-        gradients = TermGradients(flow, self.ranks, keep=balances) if measures and len(self._objectives) > 1 else None
+        gradients = None
+        if measures and len(self._objectives) > 1:
+            gradients = TermGradients(flow, self.ranks, keep=balances, deferred=deferred)
         parts, computed = self._own(inputs).micro_batches(micro_batches), self._computed(inputs)
         weights, sums, variances = self._weights(step), dict[str, Tensor](), self._variances(flow, parts)
         for number, part in enumerate(parts, 1):
@@ -210,11 +230,11 @@ class Distiller:
                 sums[name] = sums[name] + value if name in sums else value
         sums = self._add_up(flow, sums, gradients=gradients is None or not balances)
         if gradients is not None and balances:
-            if _finite(sums) and _finite(gradients.norms):
-                update_running_norms(self._norms, gradients.norms)
+            if deferred or (_finite(sums) and _finite(gradients.norms)):
+                update_running_norms(self._norms, gradients.norms, deferred=deferred)
             weights = self._weights(step)
             gradients.set_gradients(weights)
-        norm = total_norm(parameter.grad for parameter in trained_parameters(flow))
+        norm = total_norm((parameter.grad for parameter in trained_parameters(flow)), deferred=deferred)
         return Loss(_total(sums, weights), sums, weights, norm, norms=gradients.norms if gradients else {})
 
     def _share(self, inputs: StepInputs) -> Mapping[TermInput, slice]:
@@ -267,7 +287,7 @@ class Distiller:
     def _balances(self) -> bool:
         return self._config.balance == "gradient_norm"
 
-    def _weights(self, step: int) -> dict[str, float]:
+    def _weights(self, step: int) -> Mapping[str, Weight]:
         weights = weights_at(self._config, step, self._steps)
         return balance_weights(weights, self._norms) if self._balances else weights
 
@@ -333,8 +353,8 @@ class Distiller:
         return inputs.keep(kept), {name: count for name, count in counts.items() if count}
 
 
-def _total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+def _total(terms: Mapping[str, Tensor], weights: Mapping[str, Weight]) -> Tensor:
+    return torch.stack([weighted(weights[name], value) for name, value in terms.items()]).sum()
 
 
 def _finite(values: Mapping[str, Tensor]) -> bool:

@@ -22,6 +22,7 @@ from nfkd.distillation.pool import Pool
 from nfkd.distillation.ranks import Ranks
 from nfkd.distillation.variances import Variances, teacher_variances
 from nfkd.flows.flow import Flow, Pass, evaluating
+from nfkd.flows.transfer import to_device
 
 Value = TypeVar("Value")
 Index = slice | Tensor
@@ -252,8 +253,10 @@ def _synthesis_noise(count: int, student: Flow, batch: Batch, generator: torch.G
     if pool is None:
         return Noise(student.draw_noise(count, generator), batch.contexts(count))
     part = pool.take(torch.randint(len(pool), (count,), generator=generator))
-    context = None if part.context is None else part.context.to(batch.x)
-    return Noise([noise.to(batch.x) for noise in part.noise], context, part.x.to(batch.x))
+    device, dtype = batch.x.device, batch.x.dtype
+    context = None if part.context is None else to_device(part.context, device, dtype)
+    noise = [to_device(noise, device, dtype) for noise in part.noise]
+    return Noise(noise, context, to_device(part.x, device, dtype))
 
 
 def make_passes(
