@@ -119,8 +119,9 @@ def _number(value: float) -> float | None:
 def _device(config: ExperimentConfig, chosen: str | None) -> torch.device:
     from nfkd.planning.devices import device_problems, resolve_device
 
+    compute = config.compute
     try:
-        compute = config.compute if chosen is None else config.replace(compute={"device": chosen}).compute
+        compute = compute if chosen is None else config.replace(compute={"device": chosen}).compute
         problems = device_problems(compute)
     except ConfigError as error:
         problems = error.problems

@@ -19,9 +19,9 @@ from nfkd.data.column_statistics import chunks_of
 from nfkd.data.examples import Examples, in_any_order, in_memory, take
 from nfkd.data.scaling import Scaler
 from nfkd.data.units import DataUnits, Unit
-from nfkd.flows.transfer import to_device
 from nfkd.protocol.events import SCALED
 from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
+from nfkd.transfer import to_device
 
 if TYPE_CHECKING:
     from nfkd.data.dequantization import Dequantizer
@@ -166,8 +166,8 @@ class Batch:
     def take(self, index: slice | list[int] | Tensor) -> Batch:
         """Return some of the examples."""
         rows = index.cpu() if isinstance(index, Tensor) else index
-        rest = (None if value is None else value[index] for value in (self.context, self.weights))
-        return Batch(self.x[index], *rest, None if self.pool_rows is None else self.pool_rows[rows])
+        context, weights = (None if value is None else value[index] for value in (self.context, self.weights))
+        return Batch(self.x[index], context, weights, None if self.pool_rows is None else self.pool_rows[rows])
 
     def contexts(self, count: int) -> Tensor | None:
         """Return contexts for `count` samples, those of the examples in turn; None if there are none."""

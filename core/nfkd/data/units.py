@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nfkd.data.dequantization import Dequantizer
 from nfkd.data.scaling import Scaler, scaler_from_dict
-from nfkd.flows.transfer import to_device
+from nfkd.transfer import to_device
 
 Unit = Literal["bits/dim", "bits/dim (noisy)", "nats", "nats (scaled)"]
 _EVALUATION_SEED = 20_250_621

@@ -112,7 +112,9 @@ def update_running_norms(running: dict[str, Weight], measured: Mapping[str, Tens
         running[name] = _MOMENTUM * running.get(name, value) + (1 - _MOMENTUM) * value
 
 
-def balance_weights(weights: Mapping[str, float], norms: Mapping[str, Weight]) -> dict[str, Weight]:
+def balance_weights(
+    weights: Mapping[str, float], norms: Mapping[str, Weight], device: torch.device | None = None
+) -> dict[str, Weight]:
     """Return weights under which each term's share of the gradient is its share of the given weights.
 
     w'_i = c·w_i/n_i with the running norms n_i, and c such that the sum of the weights stays. This balances the norms
@@ -126,16 +128,10 @@ def balance_weights(weights: Mapping[str, float], norms: Mapping[str, Weight]) -
     norms
         Running norms. Terms without a positive norm count as the geometric mean.
 
-    Returns
-    -------
-    dict[str, Weight]
-        Numbers; scalars on the device where the norms are.
+    device
+        Where the result is scalars, made without waiting for it; None for numbers.
     """
-    found = [norm for name in weights if isinstance(norm := norms.get(name), Tensor)]
-    if not weights:
-        return {}
-    device = found[0].device if found else torch.device("cpu")
-    norm = torch.stack([_scalar(norms.get(name, 0.0), device) for name in weights])
+    norm = torch.stack([_scalar(norms.get(name, 0.0), device or torch.device("cpu")) for name in weights])
     logs = norm.log().where(norm > 0, 0.0)
     mean = logs.sum() / (norm > 0).sum().clamp(min=1)
     bound = math.log(_LARGEST_FACTOR)
@@ -143,7 +139,7 @@ def balance_weights(weights: Mapping[str, float], norms: Mapping[str, Weight]) -
     raw = torch.stack([weight * factor for weight, factor in zip(weights.values(), factors, strict=True)])
     total = raw.sum()
     balanced = raw * (sum(weights.values()) / total).where(total != 0, 1.0)
-    return dict(zip(weights, balanced if found else balanced.tolist(), strict=True))
+    return dict(zip(weights, balanced.tolist() if device is None else balanced, strict=True))
 
 
 def _scalar(value: Weight, device: torch.device) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from nfkd.distillation.balance import (
     update_running_norms,
     weighted,
 )
+from nfkd.distillation.loss import Loss
 from nfkd.distillation.needs import Data, Needs, TermInput, combine_needs
 from nfkd.distillation.objective import AnyObjective
 from nfkd.distillation.objectives import OBJECTIVES
@@ -37,37 +39,10 @@ from nfkd.distillation.passes import (
 )
 from nfkd.distillation.pool import Pool
 from nfkd.distillation.ranks import Ranks
+from nfkd.distillation.step_graphs import StepGraphs
 from nfkd.distillation.variances import Variances
 from nfkd.flows.flow import Flow, Pass, evaluating
 from nfkd.protocol.records import LayerPair
-
-
-@dataclass(frozen=True)
-class Loss:
-    """The loss of a step.
-
-    Attributes
-    ----------
-    total
-        The weighted sum of the terms, a scalar.
-    terms
-        Each term before its weight, scalars.
-    weights
-        The terms' weights at this step; scalars on the device in a deferred step whose weights are balanced.
-    gradient_norm
-        The norm of the whole gradient, a scalar.
-    norms
-        The norm of each term's gradient before its weight, scalars; empty at steps that do not measure it.
-    masked
-        How many examples each term lost because values or gradients were not finite; only terms that lost any.
-    """
-
-    total: Tensor
-    terms: dict[str, Tensor]
-    weights: Mapping[str, Weight]
-    gradient_norm: Tensor
-    norms: dict[str, Tensor] = field(default_factory=dict)
-    masked: dict[str, int] = field(default_factory=dict)
 
 
 def freeze(teacher: Flow) -> Flow:
@@ -106,6 +81,8 @@ class Distiller:
     ----------
     teacher, pairs, pool, ranks
         As given; the teacher is frozen.
+    graphs
+        Records deferred steps and replays them; None computes every step anew.
     """
 
     def __init__(
@@ -125,6 +102,7 @@ class Distiller:
         self._norms = {} if norms is None else norms
         self.teacher = None if teacher is None else freeze(teacher)
         self.pairs, self.pool, self.ranks = tuple(pairs), pool, ranks or Ranks()
+        self.graphs: StepGraphs | None = None
         self._objectives: dict[str, AnyObjective] = {
             name: OBJECTIVES[name](term, nll_loss=dataset.nll_loss, pairs=pairs)
             for name, term in config.active_terms().items()
@@ -211,31 +189,51 @@ class Distiller:
         self, flow: Flow, inputs: StepInputs, step: int, micro_batches: int, *, deferred: bool = False
     ) -> Loss:
         """Add up terms and gradients over the micro-batches."""
-        flow.zero_grad(set_to_none=True)
+        device = next(flow.parameters()).device if deferred else None
+        weights = self._weights(step, device)
         balances = self._balances and step % self._config.balance_every == 0
         measures = balances or (self._measure_every > 0 and step % self._measure_every == 0)
-        gradients = None
-        if measures and len(self._objectives) > 1:
-            gradients = TermGradients(flow, self.ranks, keep=balances, deferred=deferred)
+        if not measures or len(self._objectives) == 1:
+            if deferred and self.graphs is not None:
+                return self.graphs.run(partial(self._gradient, flow, micro_batches, True), inputs, weights)
+            return self._gradient(flow, micro_batches, deferred, inputs, weights)
+        gradients = TermGradients(flow, self.ranks, keep=balances, deferred=deferred)
+        sums = self._sum_terms(flow, inputs, None if balances else weights, micro_batches, gradients)
+        if balances:
+            if deferred or (_finite(sums) and _finite(gradients.norms)):
+                update_running_norms(self._norms, gradients.norms, deferred=deferred)
+            weights = self._weights(step, device)
+            gradients.set_gradients(weights)
+        return replace(_loss(flow, sums, weights, deferred=deferred), norms=gradients.norms)
+
+    def _gradient(
+        self, flow: Flow, micro_batches: int, deferred: bool, inputs: StepInputs, weights: Mapping[str, Weight]
+    ) -> Loss:
+        """Set the gradients to those of the weighted sum of the terms."""
+        return _loss(flow, self._sum_terms(flow, inputs, weights, micro_batches), weights, deferred=deferred)
+
+    def _sum_terms(
+        self,
+        flow: Flow,
+        inputs: StepInputs,
+        weights: Mapping[str, Weight] | None,
+        micro_batches: int,
+        gradients: TermGradients | None = None,
+    ) -> dict[str, Tensor]:
+        """Add up the terms over the micro-batches, each term's gradient, and with `weights` the whole gradient."""
+        flow.zero_grad(set_to_none=True)
         parts, computed = self._own(inputs).micro_batches(micro_batches), self._computed(inputs)
-        weights, sums, variances = self._weights(step), dict[str, Tensor](), self._variances(flow, parts)
+        sums, variances = dict[str, Tensor](), self._variances(flow, parts)
         for number, part in enumerate(parts, 1):
             terms = self._terms(flow, part, computed, variances)
             if gradients is not None:
                 gradients.add(terms, last=number == len(parts))
-            if gradients is None or not balances:
+            if weights is not None:
                 _total(terms, weights).backward()
             for name in list(terms):  # free the graph before the next micro-batch
                 value = terms.pop(name).detach()
                 sums[name] = sums[name] + value if name in sums else value
-        sums = self._add_up(flow, sums, gradients=gradients is None or not balances)
-        if gradients is not None and balances:
-            if deferred or (_finite(sums) and _finite(gradients.norms)):
-                update_running_norms(self._norms, gradients.norms, deferred=deferred)
-            weights = self._weights(step)
-            gradients.set_gradients(weights)
-        norm = total_norm((parameter.grad for parameter in trained_parameters(flow)), deferred=deferred)
-        return Loss(_total(sums, weights), sums, weights, norm, norms=gradients.norms if gradients else {})
+        return self._add_up(flow, sums, gradients=weights is not None)
 
     def _share(self, inputs: StepInputs) -> Mapping[TermInput, slice]:
         return inputs.shares(self.ranks.size)[self.ranks.rank]
@@ -287,9 +285,9 @@ class Distiller:
     def _balances(self) -> bool:
         return self._config.balance == "gradient_norm"
 
-    def _weights(self, step: int) -> Mapping[str, Weight]:
+    def _weights(self, step: int, device: torch.device | None) -> Mapping[str, Weight]:
         weights = weights_at(self._config, step, self._steps)
-        return balance_weights(weights, self._norms) if self._balances else weights
+        return balance_weights(weights, self._norms, device) if self._balances else weights
 
     def _drop_nonfinite_values(
         self, flow: Flow, inputs: StepInputs, micro_batches: int
@@ -351,6 +349,11 @@ class Distiller:
             return inputs, {}
         counts = {name: int((~mask).sum()) for name, mask in finite.items()}
         return inputs.keep(kept), {name: count for name, count in counts.items() if count}
+
+
+def _loss(flow: Flow, sums: dict[str, Tensor], weights: Mapping[str, Weight], *, deferred: bool) -> Loss:
+    norm = total_norm((parameter.grad for parameter in trained_parameters(flow)), deferred=deferred)
+    return Loss(_total(sums, weights), sums, weights, norm)
 
 
 def _total(terms: Mapping[str, Tensor], weights: Mapping[str, Weight]) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from nfkd.data import Batch
 from nfkd.distillation.pool import Pool, chunks
 from nfkd.flows.flow import Flow, Latents, Pass
-from nfkd.flows.transfer import to_device
+from nfkd.transfer import to_device
 
 
 @torch.no_grad()

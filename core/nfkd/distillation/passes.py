@@ -22,7 +22,7 @@ from nfkd.distillation.pool import Pool
 from nfkd.distillation.ranks import Ranks
 from nfkd.distillation.variances import Variances, teacher_variances
 from nfkd.flows.flow import Flow, Pass, evaluating
-from nfkd.flows.transfer import to_device
+from nfkd.transfer import to_device
 
 Value = TypeVar("Value")
 Index = slice | Tensor
@@ -72,6 +72,28 @@ class StepInputs:
     batch: Batch
     noise: dict[Synthesis | TeacherSamples, Noise] = field(default_factory=dict)
     random: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> StepInputs:
+        """Return the inputs with a function applied to each tensor, except the rows of the pool."""
+
+        def some(value: Tensor | None) -> Tensor | None:
+            return None if value is None else function(value)
+
+        batch = self.batch
+        return StepInputs(
+            replace(batch, x=function(batch.x), context=some(batch.context), weights=some(batch.weights)),
+            {
+                source: Noise([function(part) for part in noise.parts], some(noise.context), some(noise.samples))
+                for source, noise in self.noise.items()
+            },
+            {name: tuple(function(value) for value in values) for name, values in self.random.items()},
+        )
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors except the rows of the pool, always in the same order."""
+        found: list[Tensor] = []
+        self.map(lambda tensor: found.append(tensor) or tensor)
+        return found
 
     def sizes(self) -> dict[TermInput, int]:
         """Return the number of examples of each source."""

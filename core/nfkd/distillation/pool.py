@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nfkd.data import Batch, DataSplit
 from nfkd.flows.flow import Flow, Pass
-from nfkd.flows.transfer import to_device
+from nfkd.transfer import to_device
 
 MOST_DROPPED = 0.1
 """Part of the samples that may be dropped; a teacher whose samples are worse is refused."""

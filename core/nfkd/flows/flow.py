@@ -17,8 +17,8 @@ from nfkd.flows.inputs import check_context, check_examples, check_parts, check_
 from nfkd.flows.jacobi import TOLERANCE, Direction, JacobiReport, SampleMethod, SequentialLayer, check_method, jacobi
 from nfkd.flows.latents import Latents, Pass
 from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal, standardize
-from nfkd.flows.transfer import to_device
 from nfkd.protocol.requests import LayerInfo
+from nfkd.transfer import to_device
 
 Capability = Literal["log_prob", "latents", "synthesis"]
 

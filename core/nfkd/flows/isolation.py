@@ -64,7 +64,7 @@ class _Tf32:
     def _change(self, allowed: bool, by: int) -> None:
         with self._lock, suppress(RuntimeError):  # where the caller mixes torch's old and new settings: they stay
             if not any(self._users.values()):
-                self._before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+                self._before = bool(torch.backends.cuda.matmul.allow_tf32), torch.backends.cudnn.allow_tf32
             self._users[allowed] += by
             used = self._before if not any(self._users.values()) else (self._users[True] > 0,) * 2
             if used is not None:

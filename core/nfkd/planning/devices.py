@@ -80,6 +80,15 @@ def precision_warnings(training: TrainingConfig, device: torch.device | None) ->
     return [ConfigProblem("training.precision", message)]
 
 
+def graph_warnings(config: ComputeConfig, device: torch.device | None) -> list[ConfigProblem]:
+    """Return a warning if steps cannot be recorded as CUDA graphs."""
+    usable = device is None or (device.type == "cuda" and config.devices == 1 and config.check_every != 1)
+    if not config.cuda_graphs or usable:
+        return []
+    message = "it needs one CUDA device, and values that are not read at every step: steps are computed as usual"
+    return [ConfigProblem("compute.cuda_graphs", message)]
+
+
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

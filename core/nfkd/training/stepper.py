@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from nfkd.config import ComputeConfig, TrainingConfig
 from nfkd.data import Dataset
 from nfkd.distillation.balance import Weight
-from nfkd.distillation.distiller import Distiller, Loss
+from nfkd.distillation.distiller import Distiller
+from nfkd.distillation.loss import Loss
+from nfkd.distillation.step_graphs import CudaRecorder, StepGraphs
 from nfkd.training.curve_values import read_losses, read_scalars
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.rewind import Rewind
@@ -52,6 +54,8 @@ class Stepper:
         Returns the seconds that the stage has taken.
     report
         Receives each step that was read, and the seconds at which it was made.
+    warn
+        Receives why steps are not recorded as CUDA graphs, where the config asks for that.
     """
 
     def __init__(
@@ -65,12 +69,15 @@ class Stepper:
         steps: int,
         elapsed: Callable[[], float],
         report: Callable[[StepResult, float], None],
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._state, self._loss, self._dataset, self._training = state, loss, dataset, training
         self._steps, self._elapsed, self._report = steps, elapsed, report
-        automatic = not compute.check_every
-        waits = device_of(state.flow).type != "cuda" if automatic else compute.check_every == 1
+        automatic, device = not compute.check_every, device_of(state.flow)
+        waits = device.type != "cuda" if automatic else compute.check_every == 1
         self._waits = waits or loss.ranks.size > 1
+        if compute.cuda_graphs and device.type == "cuda" and not self._waits:
+            loss.graphs = StepGraphs(state.flow, CudaRecorder(device), warn)
         self._most = _MOST_STEPS if automatic else compute.check_every
         self._adapts, self._together = automatic, 1 if automatic else self._most
         self._rewind = Rewind(state)

@@ -15,7 +15,7 @@ from nfkd.distillation.objective import Objective
 from nfkd.distillation.passes import StepPasses, require
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.flows.foreign import ForeignFlow
-from nfkd.flows.transfer import to_device
+from nfkd.transfer import to_device
 
 
 class Jacobian(Objective[JacobianConfig]):

@@ -12,7 +12,7 @@ from nfkd.distillation.needs import Needs
 from nfkd.distillation.objective import Objective
 from nfkd.distillation.passes import StepPasses, require
 from nfkd.flows.flow import Flow, Latents
-from nfkd.flows.transfer import to_device
+from nfkd.transfer import to_device
 
 
 class NoisyReverse(Objective[NoisyReverseConfig]):
