@@ -58,9 +58,8 @@ def floats(limits: dict[str, Any]) -> st.SearchStrategy[float]:
 
 
 def values(name: str, info: FieldInfo, annotation: Any) -> st.SearchStrategy[Any]:
-    if get_origin(annotation) is Literal:
-        return st.sampled_from(get_args(annotation))
-    if isinstance(info.json_schema_extra, dict) and (choices := info.json_schema_extra["choices"]):
+    extra: Any = info.json_schema_extra
+    if choices := get_args(annotation) if get_origin(annotation) is Literal else extra and extra["choices"]:
         return st.sampled_from(choices)
     if get_origin(annotation) in (Union, types.UnionType):
         return st.one_of(*(documents(member) for member in get_args(annotation)))
