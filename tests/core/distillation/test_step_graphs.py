@@ -55,7 +55,12 @@ class WrongRecorder(PythonRecorder):
 
     def record(self, compute: Callable[[], list[Tensor]]) -> tuple[Callable[[], None], list[Tensor]]:
         results = super().record(compute)[1]
-        return lambda: [result.zero_() for result in results] and None, results
+
+        def replay() -> None:
+            for result in results:
+                result.zero_()
+
+        return replay, results
 
 
 SETTINGS = config(

@@ -13,32 +13,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import nfkd
-from nfkd.config import ComputeConfig, DistillationConfig, ExperimentConfig
-from nfkd.data import Batch, Dataset, load_dataset
-from nfkd.distillation.distiller import Distiller
-from nfkd.distillation.known_passes import teacher_passes
-from nfkd.distillation.matching import match_layers
-from nfkd.distillation.pool import Pool, draw_pool
-from nfkd.flows.architectures import build_flow
-from nfkd.flows.flow import Flow
+from nfkd.config import DistillationConfig, ExperimentConfig
 from nfkd.protocol import events
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
-from nfkd.training.state import StageState
-from nfkd.training.step import StepResult
-from nfkd.training.stepper import Stepper
-from tests.core.tiny import digits, moons
+from tests.core.tiny import moons
 from tests.core.training.runs import every_term, only, stop_run, without_baseline
+from tests.core.training.stepping import damage, small, stepper
 from tests.torture.compare import differences
 
 META = torch.device("meta")
 WAITS = ("item", "cpu", "nonzero", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__")
 """What reads a tensor from its device."""
-TERMS = ("nll", "lkd", "ilkd")
-LOSS = {name: {"weight": float(name in TERMS)} for name in DistillationConfig().terms()} | {
-    "balance": "gradient_norm",
-    "balance_every": 2,
-}
 
 
 class Copies(TorchDispatchMode):
@@ -58,52 +44,6 @@ class Copies(TorchDispatchMode):
             mixed = any(each.device == META for each in args if isinstance(each, Tensor))
             self.waiting += [name] if mixed and "_to_copy" not in name else []
         return func(*args, **kwargs)
-
-
-def stepper(
-    config: ExperimentConfig, device: torch.device, *, every: int, pool_rows: int = 0
-) -> tuple[Stepper, StageState, list[StepResult]]:
-    """Return what makes the steps of a student on a device, whose flows are initialised, and what it will report."""
-    dataset = load_dataset(config.data)
-    first = dataset.batch(dataset.train.some(32), torch.Generator())
-    flows: list[Flow] = []
-    for number, flow_config in enumerate((config.student, config.teacher)):
-        flow = build_flow(flow_config, dataset.event_shape, generator=torch.Generator().manual_seed(number))
-        flow.initialize(first.x)
-        assert flow.initialized
-        flows.append(flow)
-    pairs = match_layers(config.distillation.matching, *(flow.layer_info() for flow in flows))
-    pool: Pool | None = None
-    if pool_rows:
-        pool, _ = draw_pool(flows[1].eval(), dataset.train, pool_rows, torch.Generator().manual_seed(2))
-    student, teacher = (flow.to(device) for flow in flows)
-    if pool is not None:
-        layers = [pair.teacher for pair in pairs]
-        pool = Pool(pool.x, pool.noise, pool.context, teacher_passes(teacher, pool, layers))
-    state = StageState.fresh("student", 1, student.train(), config.training, len(dataset.train))
-    state.step = 1  # the first step initialises the flow and reads its values at once
-    loss = Distiller(
-        config.distillation, teacher, pairs, dataset, steps=100, measure_every=3, norms=state.norms, pool=pool
-    )
-    reported: list[StepResult] = []
-    made = Stepper(
-        state,
-        loss,
-        dataset,
-        config.training,
-        ComputeConfig(check_every=every),
-        steps=100,
-        elapsed=lambda: 0.0,
-        report=lambda result, _: reported.append(result),
-    )
-    return made, state, reported
-
-
-def small(**changes: Any) -> ExperimentConfig:
-    training = {"ema_decay": 0.9, "gradient_clip": 1.0, "batch_size": 16, "optimizer": "adamax", "schedule": "cosine"}
-    return digits(
-        training=training | changes.pop("training", {}), distillation=LOSS | changes.pop("loss", {}), **changes
-    )
 
 
 @pytest.mark.parametrize(("accumulate", "pool"), [(1, False), (3, True)])
@@ -193,18 +133,6 @@ def test_a_run_that_is_stopped_between_two_reads_resumes_as_if_nothing_had_happe
 
 
 # --- values that are not finite ---------------------------------------------------------------------------------------
-
-
-def damage(monkeypatch: pytest.MonkeyPatch, *examples: int) -> None:
-    """Make some training examples not finite."""
-    original = Dataset.training_batch
-
-    def training_batch(self: Dataset, index: np.ndarray, *generators: torch.Generator) -> Batch:
-        batch = original(self, index, *generators)
-        batch.x[torch.from_numpy(np.isin(index, examples))] = np.nan
-        return batch
-
-    monkeypatch.setattr(Dataset, "training_batch", training_batch)
 
 
 def test_examples_that_are_not_finite_are_left_out_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
