@@ -169,7 +169,7 @@ def test_a_numbered_device_trains_in_each_precision(changes: list[str], tmp_path
 
 
 def test_pause_stop_and_resume_from_the_studio(tmp_path: Path) -> None:
-    pause_stop_and_resume(digits("cuda", "training.teacher_steps=3000"), tmp_path)
+    pause_stop_and_resume(digits("cuda", "training.teacher_steps=3000", "training.early_stop=0"), tmp_path)
 
 
 def pause_stop_and_resume(config: ExperimentConfig, folder: Path) -> None:
