@@ -1,10 +1,11 @@
 # All commands use .venv, which packaging/setup.sh creates on the first call.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-gpu bench bench-distillation torture lint format tables screenshots animation lesson-run lesson-teacher clean distclean
+.PHONY: help run setup setup-dev test test-gpu bench-gpu bench bench-distillation torture lint format tables screenshots animation lesson-run lesson-teacher clean distclean
 
 PYTHON ?= .venv/bin/python
 PYTEST_ARGS ?=
 TORTURE_ARGS ?=
+BENCH_ARGS ?=
 # Where this is set, every process would compile the program again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -29,6 +30,10 @@ test: setup-dev ## Run every test except those that need a GPU, on all cores
 test-gpu: $(if $(filter .venv/%,$(PYTHON)),setup-dev) ## Run the tests that need a GPU (PYTHON=python3 for a Python of your own)
 	PYTHONPATH=core:. $(PYTHON) -m pytest -o addopts= -o filterwarnings= --import-mode=importlib -ra -m gpu \
 	    $$(grep -rl --include='test_*.py' 'mark[.]gpu' tests) $(PYTEST_ARGS)
+
+# Without a GPU it says so. BENCH_ARGS="--device cpu --tiny" rehearses it.
+bench-gpu: $(if $(filter .venv/%,$(PYTHON)),setup-dev) ## Measure training and sampling on a GPU, in at most ten minutes (PYTHON as for test-gpu)
+	PYTHONPATH=core:. $(PYTHON) -m tests.benchmarks.gpu $(BENCH_ARGS)
 
 bench: setup-dev ## Measure speed and quality, and print the figures
 	$(PYTHON) -m pytest -m benchmark -s -o faulthandler_timeout=0 tests/benchmarks $(PYTEST_ARGS)

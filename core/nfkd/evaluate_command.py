@@ -6,11 +6,11 @@ import argparse
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from nfkd.config import ComputeConfig, ConfigError, ConfigProblem
+from nfkd.config import ConfigError, ConfigProblem
 from nfkd.config.run_filter import Value
 from nfkd.protocol.comparing import METRIC_GROUPS
 from nfkd.table_formats import WRITERS, Row, write_table
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from nfkd.config import ExperimentConfig
     from nfkd.evaluation.evaluate_run import EvaluatedRun
-
-_DEVICES = get_args(ComputeConfig.model_fields["device"].annotation)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="TorchScript file of the Inception network for fid; it holds code: use one from a source that you trust",
     )
-    parser.add_argument("--device", choices=_DEVICES, help="default: that of the run")
+    parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, mps, cuda or cuda:1; default: that of the run")
     parser.add_argument("--format", choices=["table", *WRITERS], default="table")
 
 
@@ -121,8 +119,12 @@ def _number(value: float) -> float | None:
 def _device(config: ExperimentConfig, chosen: str | None) -> torch.device:
     from nfkd.planning.devices import device_problems, resolve_device
 
-    compute = config.compute if chosen is None else config.compute.model_copy(update={"device": chosen})
-    problems = device_problems(compute)
+    compute = config.compute
+    try:
+        compute = compute if chosen is None else config.replace(compute={"device": chosen}).compute
+        problems = device_problems(compute)
+    except ConfigError as error:
+        problems = error.problems
     if problems:
         raise ConfigError([ConfigProblem("--device", problem.message) for problem in problems])
     return resolve_device(compute)

@@ -237,14 +237,15 @@ def _describe(name: str, info: FieldInfo, path: str) -> Field:
     listed = _listed_models(info.annotation)
     if listed is not None:
         return _describe_list(common, info, listed, path)
+    choices = _choices(info.annotation, extra)
     return Value(
         **common,
-        kind=_kind(info.annotation, str(extra.get("format", "")), path),
+        kind="choice" if choices else _kind(info.annotation, str(extra.get("format", "")), path),
         default=None if info.default is PydanticUndefined else _tuples_to_lists(info.default),
         unit=str(extra.get("unit", "")),
         zero=str(extra.get("zero", "")),
         multiline=bool(extra.get("multiline", False)),
-        choices=_choices(info.annotation),
+        choices=choices,
         bounds=_bounds(info),
     )
 
@@ -323,19 +324,21 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)]
 
 
-def _choices(annotation: Any) -> tuple[Choice, ...]:
-    values = get_args(annotation) if get_origin(annotation) is Literal else ()
+def _choices(annotation: Any, extra: dict[str, Any]) -> tuple[Choice, ...]:
+    values = get_args(annotation) if get_origin(annotation) is Literal else extra.get("choices", ())
     return tuple(Choice(str(value), _label(str(value))) for value in values)
 
 
 _LABELS = {
     "l1": "L1", "l2": "L2", "cpu": "CPU", "cuda": "CUDA", "mps": "MPS", "lu": "LU", "mlp": "MLP", "c2st": "C2ST",
-    "adamw": "AdamW", "fd": "FD-local", "sw": "Sliced Wasserstein", "mmd": "MMD",
+    "tf32": "TF32", "adamw": "AdamW", "fd": "FD-local", "sw": "Sliced Wasserstein", "mmd": "MMD",
     "same_noise": "Distance to the teacher",
 }  # fmt: skip
 
 
 def _label(value: str) -> str:
+    if value.startswith("cuda:"):
+        return value.upper()
     return _LABELS.get(value, value.replace("_", " ").capitalize())
 
 

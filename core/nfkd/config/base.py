@@ -37,6 +37,7 @@ def field(  # noqa: PLR0913 - all by name
     group: str = "",
     each: str = "",
     between: tuple[str, ...] = (),
+    choices: tuple[str, ...] = (),
     needs: Needs | tuple[Needs, ...] = (),
     **constraints: Any,
 ) -> Any:
@@ -66,6 +67,8 @@ def field(  # noqa: PLR0913 - all by name
         under. For a section: its short name, such as ``LKD``, and the table that it is a row of, such as ``terms``.
     each, between
         For a list of models: the name of an item, and the two fields whose mean is the start value of a new item.
+    choices
+        The usual values of a text, which a form offers; it shows and keeps others.
     needs
         When the field has an effect; of several rules, one is enough. A form hides a field without effect.
     **constraints
@@ -81,6 +84,7 @@ def field(  # noqa: PLR0913 - all by name
         "group": group,
         "each": each,
         "between": list(between),
+        "choices": list(choices),
         "needs": [_to_json(rule) for rule in ((needs,) if isinstance(needs, Mapping) else needs)],
     }
     untyped_field: Any = Field  # its overloads do not accept **constraints

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,8 @@ FROM_PYTHON = "python:"
 WEIGHT_DECAYS = (0.0, 0.1, 0.5)
 """What `TrainingConfig.baseline_search` tries."""
 _TRAINED_TEACHER: Needs = {".teacher_weights": False}
+_LISTED_GPUS = 4
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9]\d{0,2}))?")
 
 
 def absolute_weights_path(value: str, folder: Path) -> str:
@@ -90,11 +93,12 @@ class TrainingConfig(Config, frozen=True):
         le=100_000_000,
     )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
-    precision: Literal["float32", "bf16"] = field(
+    precision: Literal["float32", "tf32", "bf16"] = field(
         "float32",
         title="Precision",
         help="Precision of the networks inside couplings during training: bf16 takes less memory and is faster on "
-        "supporting hardware. Everything else, and every evaluation, is float32.",
+        "supporting hardware; everything else is float32. TF32 lets an NVIDIA GPU round the operands of all matrix "
+        "products and convolutions of a step to 10 bits. Every evaluation is float32.",
         advanced=True,
     )
     accumulate: int = field(
@@ -280,8 +284,11 @@ class SeedsConfig(Config, frozen=True):
 class ComputeConfig(Config, frozen=True):
     """The kind of device, how many of them, and the number of threads."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = field(
-        "auto", title="Device", help="Auto uses CUDA if available, then MPS, then the CPU."
+    device: str = field(
+        "auto",
+        title="Device",
+        help="Auto uses CUDA if available, then MPS, then the CPU. CUDA:1 is the second GPU.",
+        choices=("auto", "cpu", "cuda", *(f"cuda:{number}" for number in range(_LISTED_GPUS)), "mps"),
     )
     devices: int = field(
         1,
@@ -303,6 +310,33 @@ class ComputeConfig(Config, frozen=True):
         le=1024,
         advanced=True,
     )
+    check_every: int = field(
+        0,
+        title="Read values every",
+        help="Steps between two reads of loss and gradient norm from the device. A GPU computes without waiting until "
+        "then; if a value is not finite, these steps are repeated one by one. Results do not depend on it. Automatic "
+        "is every step on the CPU and with several devices, else at most 16 steps or about a second.",
+        unit="steps",
+        zero="automatic",
+        ge=0,
+        le=1000,
+        advanced=True,
+    )
+    cuda_graphs: bool = field(
+        False,
+        title="CUDA graphs",
+        help="Record the computation of a step once and replay it: faster where a GPU waits for Python. Only with one "
+        "CUDA device; elsewhere, and where recording fails, steps are computed as usual. Takes more memory.",
+        advanced=True,
+    )
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, device: str) -> str:
+        if not _DEVICE.fullmatch(device):
+            msg = f"must be 'auto', 'cpu', 'cuda' or 'mps', or a numbered GPU such as 'cuda:1' (given: {device[:40]!r})"
+            raise ValueError(msg)
+        return device
 
 
 class MonitorConfig(Config, frozen=True):

@@ -21,6 +21,7 @@ from nfkd.data.scaling import Scaler
 from nfkd.data.units import DataUnits, Unit
 from nfkd.protocol.events import SCALED
 from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
+from nfkd.transfer import to_device
 
 if TYPE_CHECKING:
     from nfkd.data.dequantization import Dequantizer
@@ -143,8 +144,8 @@ class Batch:
     weights
         (B,) float32, or None.
     pool_rows
-        (B,) int64: −1 for real examples, and after these the rows of the pool (`nfkd.distillation.pool`) that the other
-        examples are; None where all are real.
+        (B,) int64, always on the CPU: −1 for real examples, and after these the rows of the pool
+        (`nfkd.distillation.pool`) that the other examples are; None where all are real.
     """
 
     x: Tensor
@@ -156,22 +157,23 @@ class Batch:
         return len(self.x)
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        rest = (_to(value, device) for value in (self.context, self.weights, self.pool_rows))
-        return Batch(self.x.to(device), *rest)
+        """Return the batch on a device, without waiting for it; `pool_rows` stay on the CPU."""
+        x, context, weights = (
+            None if value is None else to_device(value, device) for value in (self.x, self.context, self.weights)
+        )
+        return replace(self, x=x, context=context, weights=weights)
 
     def take(self, index: slice | list[int] | Tensor) -> Batch:
         """Return some of the examples."""
-        rest = (None if value is None else value[index] for value in (self.context, self.weights, self.pool_rows))
-        return Batch(self.x[index], *rest)
+        rows = index.cpu() if isinstance(index, Tensor) else index
+        context, weights = (None if value is None else value[index] for value in (self.context, self.weights))
+        return Batch(self.x[index], context, weights, None if self.pool_rows is None else self.pool_rows[rows])
 
     def contexts(self, count: int) -> Tensor | None:
         """Return contexts for `count` samples, those of the examples in turn; None if there are none."""
-        return None if self.context is None else self.context[torch.arange(count) % len(self)]
-
-
-def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if tensor is None else tensor.to(device)
+        if self.context is None:
+            return None
+        return self.context[torch.arange(count, device=self.context.device) % len(self)]
 
 
 @dataclass(frozen=True, eq=False)

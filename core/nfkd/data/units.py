@@ -20,6 +20,7 @@ from torch import Tensor
 
 from nfkd.data.dequantization import Dequantizer
 from nfkd.data.scaling import Scaler, scaler_from_dict
+from nfkd.transfer import to_device
 
 Unit = Literal["bits/dim", "bits/dim (noisy)", "nats", "nats (scaled)"]
 _EVALUATION_SEED = 20_250_621
@@ -120,7 +121,8 @@ class DataUnits:
         if self.dequantizer is not None:
             return self._noisy(raw, generator).float()
         draw = torch.randn if self.gaussian_noise else torch.rand
-        noise = draw(raw.shape, generator=generator, dtype=torch.float32, device=generator.device).to(raw.device)
+        noise = draw(raw.shape, generator=generator, dtype=torch.float32, device=generator.device)
+        noise = to_device(noise, raw.device)
         if self.gaussian_noise:
             return (raw.float() + 0.5) / (self.levels or 1) + self.gaussian_noise * noise
         return (raw.float() + noise) / (self.levels or 1)

@@ -14,6 +14,9 @@ from nfkd.flows.flow import Flow
 _MOMENTUM = 0.9
 _LARGEST_FACTOR = 1e3
 
+Weight = float | Tensor
+"""A number, or a scalar on the device: reading it would wait for the device."""
+
 
 class TermGradients:
     """The gradient of each term with respect to a flow's parameters, before its weight, summed over the micro-batches.
@@ -29,6 +32,8 @@ class TermGradients:
     keep
         Whether the sums are kept for `set_gradients`. Otherwise each is dropped after the last micro-batch; an unsplit
         batch then keeps none.
+    deferred
+        Whether nothing may wait for the device; see `total_norm`.
 
     Attributes
     ----------
@@ -36,9 +41,9 @@ class TermGradients:
         The norm of each sum, scalars; empty before the last micro-batch.
     """
 
-    def __init__(self, flow: Flow, ranks: Ranks, *, keep: bool) -> None:
+    def __init__(self, flow: Flow, ranks: Ranks, *, keep: bool, deferred: bool = False) -> None:
         self._parameters, self._ranks = trained_parameters(flow), ranks
-        self._keep = keep
+        self._keep, self._deferred = keep, deferred
         self._sums: dict[str, list[Tensor | None]] = {}
         self.norms: dict[str, Tensor] = {}
 
@@ -51,18 +56,18 @@ class TermGradients:
             if last:
                 sums = iter(self._ranks.sum([gradient for gradient in total if gradient is not None]))
                 total = [None if gradient is None else next(sums) for gradient in total]
-                self.norms[name] = total_norm(total)
+                self.norms[name] = total_norm(total, deferred=self._deferred)
             if self._keep or not last:
                 self._sums[name] = total
 
-    def set_gradients(self, weights: Mapping[str, float]) -> None:
+    def set_gradients(self, weights: Mapping[str, Weight]) -> None:
         """Set the gradients of the flow's parameters to those of the weighted sum of the terms."""
         for index, parameter in enumerate(self._parameters):
             parameter.grad = None
             for name, gradients in self._sums.items():
                 gradient = gradients[index]
                 if gradient is not None:
-                    parameter.grad = _add(parameter.grad, weights[name] * gradient)
+                    parameter.grad = _add(parameter.grad, weighted(weights[name], gradient))
 
 
 def trained_parameters(flow: Flow) -> list[Tensor]:
@@ -70,14 +75,20 @@ def trained_parameters(flow: Flow) -> list[Tensor]:
     return [parameter for parameter in flow.parameters() if parameter.requires_grad]
 
 
-def total_norm(gradients: Iterable[Tensor | None]) -> Tensor:
+def weighted(weight: Weight, value: Tensor) -> Tensor:
+    """Return a weight times a value, in the value's precision."""
+    return (weight.to(value.dtype) if isinstance(weight, Tensor) else weight) * value
+
+
+def total_norm(gradients: Iterable[Tensor | None], *, deferred: bool = False) -> Tensor:
     """Return the norm of a gradient by many parameters, a scalar; None counts as zero.
 
-    The norm is finite wherever a float can hold it, even where the squares overflow.
+    The norm is finite wherever a float can hold it, even where the squares overflow. With `deferred` it is infinite
+    there: to find out would wait for the device.
     """
     gradients = [gradient for gradient in gradients if gradient is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
-    if math.isfinite(float(norm)):
+    if deferred or math.isfinite(float(norm)):
         return norm
     largest = torch.nn.utils.get_total_norm(gradients, math.inf)
     return largest * torch.nn.utils.get_total_norm([gradient / largest for gradient in gradients])
@@ -94,15 +105,16 @@ def gradient_shares(weights: Mapping[str, float], norms: Mapping[str, float]) ->
     return {name: norm / total if total else math.nan for name, norm in weighted.items()}
 
 
-def update_running_norms(running: dict[str, float], measured: Mapping[str, Tensor]) -> None:
-    """Update running norms in place (momentum 0.9); values that are not finite are ignored."""
+def update_running_norms(running: dict[str, Weight], measured: Mapping[str, Tensor], *, deferred: bool = False) -> None:
+    """Update running norms in place (momentum 0.9) by finite norms; with `deferred` they stay on the device."""
     for name, norm in measured.items():
-        value = float(norm)
-        if math.isfinite(value):
-            running[name] = _MOMENTUM * running.get(name, value) + (1 - _MOMENTUM) * value
+        value = norm.double() if deferred else float(norm)
+        running[name] = _MOMENTUM * running.get(name, value) + (1 - _MOMENTUM) * value
 
 
-def balance_weights(weights: Mapping[str, float], norms: Mapping[str, float]) -> dict[str, float]:
+def balance_weights(
+    weights: Mapping[str, float], norms: Mapping[str, Weight], device: torch.device | None = None
+) -> dict[str, Weight]:
     """Return weights under which each term's share of the gradient is its share of the given weights.
 
     w'_i = c·w_i/n_i with the running norms n_i, and c such that the sum of the weights stays. This balances the norms
@@ -115,14 +127,21 @@ def balance_weights(weights: Mapping[str, float], norms: Mapping[str, float]) ->
         Weights of the active terms.
     norms
         Running norms. Terms without a positive norm count as the geometric mean.
+
+    device
+        Where the result is scalars, made without waiting for it; None for numbers.
     """
-    logs = {name: math.log(norm) for name in weights if (norm := norms.get(name, 0.0)) > 0}
-    if not logs:
-        return dict(weights)
-    mean = sum(logs.values()) / len(logs)
+    norm = torch.stack([_scalar(norms.get(name, 0.0), device or torch.device("cpu")) for name in weights])
+    logs = norm.log().where(norm > 0, 0.0)
+    mean = logs.sum() / (norm > 0).sum().clamp(min=1)
     bound = math.log(_LARGEST_FACTOR)
-    factors = {name: math.exp(min(bound, max(-bound, mean - logs.get(name, mean)))) for name in weights}
-    raw = {name: weight * factors[name] for name, weight in weights.items()}
-    total = sum(raw.values())
-    scale = sum(weights.values()) / total if total else 1.0
-    return {name: value * scale for name, value in raw.items()}
+    factors = (mean - logs).where(norm > 0, 0.0).clamp(-bound, bound).exp()
+    raw = torch.stack([weight * factor for weight, factor in zip(weights.values(), factors, strict=True)])
+    total = raw.sum()
+    balanced = raw * (sum(weights.values()) / total).where(total != 0, 1.0)
+    return dict(zip(weights, balanced.tolist() if device is None else balanced, strict=True))
+
+
+def _scalar(value: Weight, device: torch.device) -> Tensor:
+    """Return a number as a scalar, without a copy from the CPU."""
+    return value if isinstance(value, Tensor) else torch.full((), value, dtype=torch.float64, device=device)

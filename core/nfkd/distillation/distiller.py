@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,11 +17,14 @@ from nfkd.config.schedules import weights_at
 from nfkd.data import Batch, Dataset
 from nfkd.distillation.balance import (
     TermGradients,
+    Weight,
     balance_weights,
     total_norm,
     trained_parameters,
     update_running_norms,
+    weighted,
 )
+from nfkd.distillation.loss import Loss
 from nfkd.distillation.needs import Data, Needs, TermInput, combine_needs
 from nfkd.distillation.objective import AnyObjective
 from nfkd.distillation.objectives import OBJECTIVES
@@ -35,37 +39,10 @@ from nfkd.distillation.passes import (
 )
 from nfkd.distillation.pool import Pool
 from nfkd.distillation.ranks import Ranks
+from nfkd.distillation.step_graphs import StepGraphs
 from nfkd.distillation.variances import Variances
 from nfkd.flows.flow import Flow, Pass, evaluating
 from nfkd.protocol.records import LayerPair
-
-
-@dataclass(frozen=True)
-class Loss:
-    """The loss of a step.
-
-    Attributes
-    ----------
-    total
-        The weighted sum of the terms, a scalar.
-    terms
-        Each term before its weight, scalars.
-    weights
-        The terms' weights at this step.
-    gradient_norm
-        The norm of the whole gradient, a scalar.
-    norms
-        The norm of each term's gradient before its weight, scalars; empty at steps that do not measure it.
-    masked
-        How many examples each term lost because values or gradients were not finite; only terms that lost any.
-    """
-
-    total: Tensor
-    terms: dict[str, Tensor]
-    weights: Mapping[str, float]
-    gradient_norm: Tensor
-    norms: dict[str, Tensor] = field(default_factory=dict)
-    masked: dict[str, int] = field(default_factory=dict)
 
 
 def freeze(teacher: Flow) -> Flow:
@@ -104,6 +81,8 @@ class Distiller:
     ----------
     teacher, pairs, pool, ranks
         As given; the teacher is frozen.
+    graphs
+        Records deferred steps and replays them; None computes every step anew.
     """
 
     def __init__(
@@ -115,7 +94,7 @@ class Distiller:
         *,
         steps: int = 1,
         measure_every: int = 0,
-        norms: dict[str, float] | None = None,
+        norms: dict[str, Weight] | None = None,
         pool: Pool | None = None,
         ranks: Ranks | None = None,
     ) -> None:
@@ -123,6 +102,7 @@ class Distiller:
         self._norms = {} if norms is None else norms
         self.teacher = None if teacher is None else freeze(teacher)
         self.pairs, self.pool, self.ranks = tuple(pairs), pool, ranks or Ranks()
+        self.graphs: StepGraphs | None = None
         self._objectives: dict[str, AnyObjective] = {
             name: OBJECTIVES[name](term, nll_loss=dataset.nll_loss, pairs=pairs)
             for name, term in config.active_terms().items()
@@ -150,7 +130,16 @@ class Distiller:
             return batch
         return self.pool.mix(batch, self._config.pool.rows(len(batch)), generators("pool rows"))
 
-    def backward(self, flow: Flow, batch: Batch, generators: Generators, step: int = 0, micro_batches: int = 1) -> Loss:
+    def backward(
+        self,
+        flow: Flow,
+        batch: Batch,
+        generators: Generators,
+        step: int = 0,
+        micro_batches: int = 1,
+        *,
+        deferred: bool = False,
+    ) -> Loss:
         """Set the gradients of a flow's parameters to those of a batch's loss; return the loss, detached.
 
         Examples (of the data, or samples) with values or gradients that are not finite are left out of all terms, and
@@ -169,6 +158,9 @@ class Distiller:
             From 0 to ``steps - 1``.
         micro_batches
             Number of parts into which the batch is split; fewer if there are fewer examples or samples.
+        deferred
+            Whether to return without waiting for the device. No example is then left out: the caller checks later
+            whether every value of the loss is finite, and else repeats the step without `deferred`.
 
         Raises
         ------
@@ -180,6 +172,8 @@ class Distiller:
             msg = f"the term {comparing[0]} compares the examples of a batch with each other: it needs the whole batch"
             raise ValueError(msg)
         inputs = sample_inputs(self._needs, flow, self.teacher, batch, generators, self.pool)
+        if deferred:
+            return self._accumulate(flow, inputs, step, micro_batches, deferred=True)
         loss, masked = self._accumulate(flow, inputs, step, micro_batches), Counter[str]()
         if not _finite(loss.terms):
             inputs, dropped = self._drop_nonfinite_values(flow, inputs, micro_batches)
@@ -191,31 +185,55 @@ class Distiller:
             loss = self._accumulate(flow, inputs, step, micro_batches) if dropped else loss
         return replace(loss, masked=dict(masked))
 
-    def _accumulate(self, flow: Flow, inputs: StepInputs, step: int, micro_batches: int) -> Loss:
+    def _accumulate(
+        self, flow: Flow, inputs: StepInputs, step: int, micro_batches: int, *, deferred: bool = False
+    ) -> Loss:
         """Add up terms and gradients over the micro-batches."""
-        flow.zero_grad(set_to_none=True)
+        device = next(flow.parameters()).device if deferred else None
+        weights = self._weights(step, device)
         balances = self._balances and step % self._config.balance_every == 0
         measures = balances or (self._measure_every > 0 and step % self._measure_every == 0)
-        gradients = TermGradients(flow, self.ranks, keep=balances) if measures and len(self._objectives) > 1 else None
+        if not measures or len(self._objectives) == 1:
+            if deferred and self.graphs is not None:
+                return self.graphs.run(partial(self._gradient, flow, micro_batches, True), inputs, weights)
+            return self._gradient(flow, micro_batches, deferred, inputs, weights)
+        gradients = TermGradients(flow, self.ranks, keep=balances, deferred=deferred)
+        sums = self._sum_terms(flow, inputs, None if balances else weights, micro_batches, gradients)
+        if balances:
+            if deferred or (_finite(sums) and _finite(gradients.norms)):
+                update_running_norms(self._norms, gradients.norms, deferred=deferred)
+            weights = self._weights(step, device)
+            gradients.set_gradients(weights)
+        return replace(_loss(flow, sums, weights, deferred=deferred), norms=gradients.norms)
+
+    def _gradient(
+        self, flow: Flow, micro_batches: int, deferred: bool, inputs: StepInputs, weights: Mapping[str, Weight]
+    ) -> Loss:
+        """Set the gradients to those of the weighted sum of the terms."""
+        return _loss(flow, self._sum_terms(flow, inputs, weights, micro_batches), weights, deferred=deferred)
+
+    def _sum_terms(
+        self,
+        flow: Flow,
+        inputs: StepInputs,
+        weights: Mapping[str, Weight] | None,
+        micro_batches: int,
+        gradients: TermGradients | None = None,
+    ) -> dict[str, Tensor]:
+        """Add up the terms over the micro-batches, each term's gradient, and with `weights` the whole gradient."""
+        flow.zero_grad(set_to_none=True)
         parts, computed = self._own(inputs).micro_batches(micro_batches), self._computed(inputs)
-        weights, sums, variances = self._weights(step), dict[str, Tensor](), self._variances(flow, parts)
+        sums, variances = dict[str, Tensor](), self._variances(flow, parts)
         for number, part in enumerate(parts, 1):
             terms = self._terms(flow, part, computed, variances)
             if gradients is not None:
                 gradients.add(terms, last=number == len(parts))
-            if gradients is None or not balances:
+            if weights is not None:
                 _total(terms, weights).backward()
             for name in list(terms):  # free the graph before the next micro-batch
                 value = terms.pop(name).detach()
                 sums[name] = sums[name] + value if name in sums else value
-        sums = self._add_up(flow, sums, gradients=gradients is None or not balances)
-        if gradients is not None and balances:
-            if _finite(sums) and _finite(gradients.norms):
-                update_running_norms(self._norms, gradients.norms)
-            weights = self._weights(step)
-            gradients.set_gradients(weights)
-        norm = total_norm(parameter.grad for parameter in trained_parameters(flow))
-        return Loss(_total(sums, weights), sums, weights, norm, norms=gradients.norms if gradients else {})
+        return self._add_up(flow, sums, gradients=weights is not None)
 
     def _share(self, inputs: StepInputs) -> Mapping[TermInput, slice]:
         return inputs.shares(self.ranks.size)[self.ranks.rank]
@@ -267,9 +285,9 @@ class Distiller:
     def _balances(self) -> bool:
         return self._config.balance == "gradient_norm"
 
-    def _weights(self, step: int) -> dict[str, float]:
+    def _weights(self, step: int, device: torch.device | None) -> Mapping[str, Weight]:
         weights = weights_at(self._config, step, self._steps)
-        return balance_weights(weights, self._norms) if self._balances else weights
+        return balance_weights(weights, self._norms, device) if self._balances else weights
 
     def _drop_nonfinite_values(
         self, flow: Flow, inputs: StepInputs, micro_batches: int
@@ -333,8 +351,13 @@ class Distiller:
         return inputs.keep(kept), {name: count for name, count in counts.items() if count}
 
 
-def _total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+def _loss(flow: Flow, sums: dict[str, Tensor], weights: Mapping[str, Weight], *, deferred: bool) -> Loss:
+    norm = total_norm((parameter.grad for parameter in trained_parameters(flow)), deferred=deferred)
+    return Loss(_total(sums, weights), sums, weights, norm)
+
+
+def _total(terms: Mapping[str, Tensor], weights: Mapping[str, Weight]) -> Tensor:
+    return torch.stack([weighted(weights[name], value) for name, value in terms.items()]).sum()
 
 
 def _finite(values: Mapping[str, Tensor]) -> bool:

@@ -9,6 +9,7 @@ import torch
 from nfkd.data import Batch
 from nfkd.distillation.pool import Pool, chunks
 from nfkd.flows.flow import Flow, Latents, Pass
+from nfkd.transfer import to_device
 
 
 @torch.no_grad()
@@ -53,7 +54,7 @@ def pass_over(teacher: Flow, batch: Batch, known: Pass | None, *, trace: bool) -
     if known is None or rows is None or real == len(batch):
         return teacher(batch.x, batch.context, trace=trace)
     layers = list(known.trace) if trace else []
-    looked_up = _take(known, rows[real:], layers)
+    looked_up = _take(known, to_device(rows[real:], known.log_prob.device), layers)
     if not real:
         return looked_up
     own = batch.take(slice(real))

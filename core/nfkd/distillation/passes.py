@@ -22,6 +22,7 @@ from nfkd.distillation.pool import Pool
 from nfkd.distillation.ranks import Ranks
 from nfkd.distillation.variances import Variances, teacher_variances
 from nfkd.flows.flow import Flow, Pass, evaluating
+from nfkd.transfer import to_device
 
 Value = TypeVar("Value")
 Index = slice | Tensor
@@ -71,6 +72,28 @@ class StepInputs:
     batch: Batch
     noise: dict[Synthesis | TeacherSamples, Noise] = field(default_factory=dict)
     random: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> StepInputs:
+        """Return the inputs with a function applied to each tensor, except the rows of the pool."""
+
+        def some(value: Tensor | None) -> Tensor | None:
+            return None if value is None else function(value)
+
+        batch = self.batch
+        return StepInputs(
+            replace(batch, x=function(batch.x), context=some(batch.context), weights=some(batch.weights)),
+            {
+                source: Noise([function(part) for part in noise.parts], some(noise.context), some(noise.samples))
+                for source, noise in self.noise.items()
+            },
+            {name: tuple(function(value) for value in values) for name, values in self.random.items()},
+        )
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors except the rows of the pool, always in the same order."""
+        found: list[Tensor] = []
+        self.map(lambda tensor: found.append(tensor) or tensor)
+        return found
 
     def sizes(self) -> dict[TermInput, int]:
         """Return the number of examples of each source."""
@@ -252,8 +275,10 @@ def _synthesis_noise(count: int, student: Flow, batch: Batch, generator: torch.G
     if pool is None:
         return Noise(student.draw_noise(count, generator), batch.contexts(count))
     part = pool.take(torch.randint(len(pool), (count,), generator=generator))
-    context = None if part.context is None else part.context.to(batch.x)
-    return Noise([noise.to(batch.x) for noise in part.noise], context, part.x.to(batch.x))
+    device, dtype = batch.x.device, batch.x.dtype
+    context = None if part.context is None else to_device(part.context, device, dtype)
+    noise = [to_device(noise, device, dtype) for noise in part.noise]
+    return Noise(noise, context, to_device(part.x, device, dtype))
 
 
 def make_passes(

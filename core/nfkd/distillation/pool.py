@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nfkd.data import Batch, DataSplit
 from nfkd.flows.flow import Flow, Pass
+from nfkd.transfer import to_device
 
 MOST_DROPPED = 0.1
 """Part of the samples that may be dropped; a teacher whose samples are worse is refused."""
@@ -100,11 +101,12 @@ class Pool:
         rows, kept = torch.randint(len(self), (count,), generator=generator), len(batch) - count
         context, weights = batch.context, batch.weights
         if context is not None and self.context is not None:
-            context = torch.cat([context[:kept], self.context[rows].to(context)])
+            own = to_device(self.context[rows], context.device, context.dtype)
+            context = torch.cat([context[:kept], own])
         if weights is not None:
             weights = torch.cat([weights[:kept], weights.new_ones(count)])
-        x = torch.cat([batch.x[:kept], self.x[rows].to(batch.x)])
-        return Batch(x, context, weights, torch.cat([torch.full((kept,), -1), rows]).to(x.device))
+        x = torch.cat([batch.x[:kept], to_device(self.x[rows], batch.x.device, batch.x.dtype)])
+        return Batch(x, context, weights, torch.cat([torch.full((kept,), -1), rows]))
 
 
 @torch.no_grad()

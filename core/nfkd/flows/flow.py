@@ -19,6 +19,7 @@ from nfkd.flows.jacobi import TOLERANCE, Direction, JacobiReport, SampleMethod, 
 from nfkd.flows.latents import Latents, Pass
 from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal, standardize
 from nfkd.protocol.requests import LayerInfo
+from nfkd.transfer import to_device
 
 Capability = Literal["log_prob", "latents", "synthesis"]
 
@@ -238,7 +239,7 @@ class Flow(nn.Module):
             torch.randn(n, *shape, generator=generator, dtype=torch.float32, device="cpu")
             for shape in self.latent_shapes
         ]
-        return [part.to(like) for part in noise]
+        return [to_device(part, like.device, like.dtype) for part in noise]
 
     def synthesize(self, noise: Sequence[Tensor], temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
         """Return the samples that noise is mapped to; differentiable.

@@ -11,12 +11,16 @@ bfloat16, where a difference in float32's last bit may round to another number. 
 samples and saved weights use float32.
 
 The setting is per thread: requests during training stay in float32.
+
+Under ``networks_in("tf32")`` NVIDIA GPUs since Ampere round the operands of all float32 matrix products and
+convolutions to TF32 (10 bits of mantissa), not only those of networks. torch has this setting per process: a request
+that computes during a training step may be rounded, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, Literal, TypeVar, cast
@@ -24,7 +28,9 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import Tensor
 
-Precision = Literal["float32", "bf16"]
+from nfkd.flows.isolation import tf32
+
+Precision = Literal["float32", "tf32", "bf16"]
 Method = TypeVar("Method", bound=Callable[..., Tensor])
 
 _chosen: ContextVar[Precision] = ContextVar("precision of networks", default="float32")
@@ -36,7 +42,8 @@ def networks_in(precision: Precision) -> Iterator[None]:
     """Set the precision of the networks of flows in this thread; does not affect flows in float64."""
     token = _chosen.set(precision)
     try:
-        yield
+        with tf32(allowed=True) if precision == "tf32" else nullcontext():
+            yield
     finally:
         _chosen.reset(token)
 
@@ -51,7 +58,7 @@ def in_precision(network: Method) -> Method:
 
     @wraps(network)
     def run(self: Any, x: Tensor, *rest: Any) -> Tensor:
-        if _chosen.get() == "float32":
+        if _chosen.get() != "bf16":
             return network(self, x, *rest)
         token = _inside.set(True)
         try:

@@ -149,7 +149,8 @@ class TokenAutoregressive(SequentialLayer):
         if guidance is None:
             return outputs
         weaker = self.network(tokens, *guidance.weaker(context), other)
-        shares = torch.arange(start + 1, start + tokens.shape[1] + 1).to(outputs) / (self.tokens - 1)
+        numbers = torch.arange(start + 1, start + tokens.shape[1] + 1, device=outputs.device)
+        shares = numbers.to(outputs.dtype) / (self.tokens - 1)
         return outputs + guidance.weight * shares[:, None] * (outputs - weaker)
 
     def _ordered(self, x: Tensor) -> Tensor:

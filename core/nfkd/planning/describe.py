@@ -27,6 +27,7 @@ from nfkd.flows.isolation import plain_torch
 from nfkd.planning.costs import pass_cost, slow_terms
 from nfkd.planning.devices import (
     device_problems,
+    graph_warnings,
     memory_available,
     precision_problems,
     precision_warnings,
@@ -76,7 +77,12 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     if teacher is not None and config.compute.devices > 1:
         problems.append(ConfigProblem("compute.devices", "a teacher from Python trains with one device: set it to 1"))
     problems += _search_problems(config.training) + _ablation_problems(config)
-    warnings = config.notices + precision_warnings(config.training, device) + teacher_warnings(config, run)
+    warnings = (
+        config.notices
+        + precision_warnings(config.training, device)
+        + graph_warnings(config.compute, device)
+        + teacher_warnings(config, run)
+    )
     dataset = None
     try:
         dataset = load_dataset(config.data)

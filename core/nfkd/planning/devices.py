@@ -10,6 +10,9 @@ from torch.nn import functional
 
 from nfkd.config import ComputeConfig, ConfigProblem, TrainingConfig
 
+_TF32_SINCE = (8, 0)
+"""Compute capability of Ampere."""
+
 
 def resolve_device(config: ComputeConfig) -> torch.device:
     """Return the device; *auto* prefers CUDA, then MPS, then the CPU."""
@@ -22,12 +25,12 @@ def resolve_device(config: ComputeConfig) -> torch.device:
 
 def device_problems(config: ComputeConfig) -> list[ConfigProblem]:
     """Return a problem if the device is not available, or not as often as configured."""
-    missing = (config.device == "cuda" and not torch.cuda.is_available()) or (
-        config.device == "mps" and not torch.backends.mps.is_available()
-    )
-    if missing:
-        return [ConfigProblem("compute.device", f"this machine has no usable {config.device}: choose auto or cpu")]
+    if message := _missing(config.device):
+        return [ConfigProblem("compute.device", message)]
     kind, here = resolve_device(config).type, int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
+    if config.devices > 1 and ":" in config.device:
+        message = f"{config.device} is one GPU, but compute.devices is {config.devices:,}: choose cuda, or one device"
+        return [ConfigProblem("compute.device", message)]
     if here == 1:
         return []
     if kind == "mps":
@@ -39,10 +42,27 @@ def device_problems(config: ComputeConfig) -> list[ConfigProblem]:
     return []
 
 
+def _missing(device: str) -> str:
+    """Return why this machine cannot use a device; empty if it can."""
+    kind, _, number = device.partition(":")
+    usable = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if kind in usable and not usable[kind]():
+        return f"this machine has no usable {kind}: choose auto or cpu"
+    count = torch.cuda.device_count() if number else 0
+    if number and int(number) >= count:
+        known = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        return f"this machine has no {device}: its usable GPUs are {known}"
+    return ""
+
+
 def precision_problems(training: TrainingConfig, device: torch.device | None) -> list[ConfigProblem]:
     """Return a problem if the device cannot train in the given precision; tries a forward and a backward pass."""
     if training.precision == "float32" or device is None:
         return []
+    if training.precision == "tf32":
+        usable = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _TF32_SINCE
+        message = f"{device} has no TF32, which NVIDIA GPUs since Ampere have: choose float32"
+        return [] if usable else [ConfigProblem("training.precision", message)]
     try:
         x, weight = (torch.ones(1, 2, 4, 4, device=device, dtype=torch.bfloat16, requires_grad=True) for _ in range(2))
         functional.conv2d(x, weight[..., :3, :3], padding=1).sum().backward()
@@ -54,10 +74,19 @@ def precision_problems(training: TrainingConfig, device: torch.device | None) ->
 
 def precision_warnings(training: TrainingConfig, device: torch.device | None) -> list[ConfigProblem]:
     """Return a warning if the device emulates bf16 in float32."""
-    if training.precision == "float32" or device is None or _has_bf16(device):
+    if training.precision != "bf16" or device is None or _has_bf16(device):
         return []
     message = f"{device} emulates bf16: it saves memory but is not faster"
     return [ConfigProblem("training.precision", message)]
+
+
+def graph_warnings(config: ComputeConfig, device: torch.device | None) -> list[ConfigProblem]:
+    """Return a warning if steps cannot be recorded as CUDA graphs."""
+    usable = device is None or (device.type == "cuda" and config.devices == 1 and config.check_every != 1)
+    if not config.cuda_graphs or usable:
+        return []
+    message = "it needs one CUDA device, and values that are not read at every step: steps are computed as usual"
+    return [ConfigProblem("compute.cuda_graphs", message)]
 
 
 def _has_bf16(device: torch.device) -> bool:

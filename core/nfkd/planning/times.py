@@ -100,7 +100,8 @@ def first_shares(config: ExperimentConfig, norms: Mapping[str, float]) -> dict[s
         return dict.fromkeys(weights, 1.0)
     if set(norms) != set(weights):
         return {}
-    weights = balance_weights(weights, norms) if config.distillation.balance == "gradient_norm" else weights
+    if config.distillation.balance == "gradient_norm":
+        weights = {name: float(weight) for name, weight in balance_weights(weights, norms).items()}
     shares = gradient_shares(weights, norms)
     return shares if all(math.isfinite(share) for share in shares.values()) else {}
 

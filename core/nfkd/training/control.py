@@ -162,14 +162,24 @@ class Control:
         else:
             future.set_result(weights)
 
-    def poll(self, copy: Callable[[], LiveWeights]) -> None:
+    def poll(self, copy: Callable[[], LiveWeights], settle: Callable[[], None] = lambda: None) -> None:
         """Handle the requests; the training thread calls this between two steps.
+
+        Parameters
+        ----------
+        copy
+            Returns the weights.
+        settle
+            Called first where there is a request.
 
         Raises
         ------
         StopStage, StopRun
             When the user ended the stage or the run.
         """
+        if not (self._paused or self._requests or self._stop):
+            return
+        settle()
         self._hold(copy)
         with self._changed:
             if self._stop == "run":

@@ -53,9 +53,9 @@ class CurveLog:
     def _now(self) -> float:
         return time.perf_counter() - self._paused_seconds()
 
-    def add(self, step: int, values: dict[str, float]) -> None:
-        """Add a point to each named curve."""
-        now = self.elapsed
+    def add(self, step: int, values: dict[str, float], elapsed: float | None = None) -> None:
+        """Add a point to each named curve; its time is now, if none is given."""
+        now = self.elapsed if elapsed is None else elapsed
         for name, value in values.items():
             self._points.setdefault(name, []).append((step, value, now))
         if time.perf_counter() >= self._due:

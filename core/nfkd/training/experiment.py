@@ -147,6 +147,8 @@ class Experiment:
         device = self._ranks.device(resolve_device(self._config.compute))
         threads = self._threads(checkpoints)
         torch.set_num_threads(threads)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # for what torch puts on the current device, such as pinned memory
         self._ranks.begin_run(
             lambda: RunStart(self._config, fingerprint_text(load_dataset(self._config.data)), threads)
         )

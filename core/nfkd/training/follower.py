@@ -26,6 +26,7 @@ from nfkd.training.data_check import fingerprint_text
 from nfkd.training.diagnosis import DivergedError
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.read_ahead import reading_ahead
+from nfkd.training.resident import on_device
 from nfkd.training.stage_pool import with_passes
 from nfkd.training.state import StageState
 from nfkd.training.step import make_step
@@ -197,7 +198,7 @@ class _Stage:
         for own, group in zip(self._state.optimizer.param_groups, start.groups, strict=True):
             own.update(group)
         self._ahead = ExitStack()
-        self._dataset = self._ahead.enter_context(reading_ahead(examples, self._state.batches))
+        self._dataset = self._ahead.enter_context(reading_ahead(on_device(examples, device), self._state.batches))
         self._loss: Distiller = Likelihood(dataset, ranks)
         if start.teacher is not None:
             teacher = _build(config, dataset, teacher_of(config, stage) or "teacher")

@@ -94,6 +94,8 @@ def execute_run(
         last = RunFailed(run=str(run), error=explain(error, run))
     finally:
         control.close()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()  # for the next run, and for other programs
         if not ended:
             emit(last or RunFailed(run=str(run), error=_interrupted()))
     return state
@@ -127,11 +129,12 @@ def explain(error: Exception, run: Path) -> ErrorInfo:
             action = "Fix the data, then resume the run from its checkpoint."
         case ConfigError():
             title, cause, action = "The experiment was refused", str(error), "Correct the named fields."
-        case torch.OutOfMemoryError() | MemoryError():
+        case _ if out_of_memory(error):
             title, cause = "Out of memory", "The device has too little free memory for this step."
             action = (
-                "Make the batch, the flows or the number of synthesized samples smaller, raise training.accumulate, "
-                "set training.activations to recompute, or use another device."
+                "Close other programs that use the device, then resume the run from its last checkpoint. If that does "
+                "not help, start it again with more micro-batches (training.accumulate: the loss stays the same), with "
+                "training.activations = recompute or training.precision = bf16, or with a smaller training.batch_size."
             )
         case OSError(errno=errno.ENOSPC):
             title, cause = "The disk is full", f"Nothing more can be written to {run}."
@@ -146,6 +149,14 @@ def explain(error: Exception, run: Path) -> ErrorInfo:
             title, cause = "The run failed", f"{type(error).__name__}: {_first_line(error)}"
             action = "What was written stays readable. Please report the details below."
     return ErrorInfo(title=title, cause=cause, action=action, traceback=trace)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that a device or the machine has too little memory."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error).lower()  # CUDA, cuBLAS and cuDNN report some as plain errors
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "alloc_failed" in text)
 
 
 def _first_line(error: BaseException) -> str:

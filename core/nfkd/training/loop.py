@@ -10,18 +10,19 @@ from dataclasses import dataclass
 
 from nfkd.config import ExperimentConfig
 from nfkd.data import Dataset
-from nfkd.distillation.distiller import Distiller, Loss
+from nfkd.distillation.distiller import Distiller
 from nfkd.evaluation.likelihood import example_nll
 from nfkd.planning.plans import stage_training
 from nfkd.protocol.records import Ending
 from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
-from nfkd.training.curve_values import describe_masked, term_values
+from nfkd.training.curve_values import describe_masked, step_values, term_values
 from nfkd.training.curves import CurveLog
 from nfkd.training.follower import stage_start
-from nfkd.training.optimizers import learning_rate
 from nfkd.training.read_ahead import reading_ahead
+from nfkd.training.resident import on_device
 from nfkd.training.state import StageState, copy_weights
-from nfkd.training.step import device_of, make_step
+from nfkd.training.step import StepResult, device_of
+from nfkd.training.stepper import Stepper
 from nfkd.training.system_usage import SystemUsage
 
 
@@ -108,7 +109,7 @@ class Trainer:
         DivergedError
             When the loss is not finite; the flow keeps the weights from before that step.
         """
-        with reading_ahead(self._dataset, self._state.batches) as dataset:
+        with reading_ahead(on_device(self._dataset, device_of(self._state.flow)), self._state.batches) as dataset:
             ended = self._train(dataset)
         self._state.load_final_weights()
         return ended
@@ -116,19 +117,25 @@ class Trainer:
     def _train(self, dataset: Dataset) -> Ending:
         state, config = self._state, self._config
         ended: Ending = ""
+        stepper = self._stepper(dataset)
         system = SystemUsage(device_of(state.flow), state.step, self._curves.elapsed)
         self._loss.ranks.begin_stage(lambda: stage_start(state, self._loss, self._steps))
         try:
             while state.step < self._limit and not self._out_of_patience():
-                self._control.poll(self._copy)
-                self._step(dataset)
-                if state.step % config.monitor.evaluate_every == 0 or state.step == self._limit:
+                self._control.poll(self._copy, stepper.settle)
+                stepper.step()
+                evaluates = state.step % config.monitor.evaluate_every == 0 or state.step == self._limit
+                draws = state.step % config.monitor.pictures_every == 0 or state.step in (1, self._limit)
+                saves = state.step % config.training.checkpoint_every == 0
+                if evaluates or draws or saves:
+                    stepper.settle()
+                if evaluates:
                     self._validate()
-                if state.step % config.monitor.pictures_every == 0 or state.step in (1, self._limit):
+                if draws:
                     self._hooks.publish()
                 if usage := system.measure(state.step, self._curves.elapsed):
                     self._curves.add(state.step, usage)
-                if state.step % config.training.checkpoint_every == 0:
+                if saves:
                     self._curves.flush()
                     self._loss.ranks.require_same(state.flow)
                     self._hooks.checkpoint()
@@ -151,17 +158,25 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         return 0 < self._patience <= self._state.bad_rounds
 
-    def _step(self, dataset: Dataset) -> None:
-        state = self._state
-        rate = learning_rate(self._training, state.step, self._steps)
-        with self._loss.ranks.step():
-            loss, values = make_step(state, self._loss, dataset, self._training, rate)
-        self._curves.add(state.step, values | term_values(loss, self._dataset, values) | {"learning_rate": rate})
-        self._warn_about_masked(loss)
+    def _stepper(self, dataset: Dataset) -> Stepper:
+        return Stepper(
+            self._state,
+            self._loss,
+            dataset,
+            self._training,
+            self._config.compute,
+            steps=self._steps,
+            elapsed=lambda: self._curves.elapsed,
+            report=self._report,
+            warn=self._hooks.warn,
+        )
 
-    def _warn_about_masked(self, loss: Loss) -> None:
-        """Warn once for each term that examples were left out; the curve counts them."""
-        for term, message in describe_masked(loss, self._state.step).items():
+    def _report(self, result: StepResult, elapsed: float) -> None:
+        """Add a step to the curves; warn once for each term that examples were left out: its curve counts them."""
+        loss = result.loss
+        values = step_values(loss, self._dataset) | term_values(loss) | {"learning_rate": result.rate}
+        self._curves.add(result.step, values, elapsed)
+        for term, message in describe_masked(loss.masked, result.step).items():
             if term not in self._warned:
                 self._warned.add(term)
                 self._hooks.warn(message)

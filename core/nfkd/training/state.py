@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nfkd.config import TrainingConfig
+from nfkd.distillation.balance import Weight
 from nfkd.flows.flow import Flow
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role, learner_of
@@ -35,7 +36,8 @@ class StageState:
     average
         That average, from the first step on.
     norms
-        Running gradient norms of the terms, for balanced weights; empty without them.
+        Running gradient norms of the terms, for balanced weights; empty without them. Scalars on the device between two
+        reads of a `Stepper`.
     """
 
     stage: Role
@@ -51,7 +53,7 @@ class StageState:
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     ema_decay: float = 0.0
     average: WeightAverage | None = None
-    norms: dict[str, float] = field(default_factory=dict)
+    norms: dict[str, Weight] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, stage: Role, seed: int, flow: Flow, config: TrainingConfig, count: int) -> StageState:
@@ -118,7 +120,7 @@ class StageState:
             "best": self.best_weights,
             "optimizer": optimizer_tensors(self.optimizer),
             "random": self.generators.state(),
-            "norms": {name: torch.tensor(norm, dtype=torch.float64) for name, norm in self.norms.items()},
+            "norms": {name: torch.tensor(float(norm), dtype=torch.float64) for name, norm in self.norms.items()},
         }
         tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
         return Checkpoint(position, tensors | {"order": order})

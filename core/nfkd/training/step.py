@@ -5,25 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from nfkd.config import TrainingConfig
-from nfkd.data import Dataset
-from nfkd.distillation.distiller import Distiller, Loss
+from nfkd.data import Batch, Dataset
+from nfkd.distillation.distiller import Distiller
+from nfkd.distillation.loss import Loss
 from nfkd.flows.activations import activations_in
 from nfkd.flows.autoregressive import BatchNorm
 from nfkd.flows.flow import Flow
 from nfkd.flows.precision import networks_in
-from nfkd.training.curve_values import step_values
+from nfkd.training.curve_values import LossValues, read_losses, step_values
 from nfkd.training.diagnosis import divergence
 from nfkd.training.state import StageState
 
 
+@dataclass(frozen=True)
+class StepResult:
+    """What a step has done.
+
+    Attributes
+    ----------
+    step
+        Its number, from 1.
+    rate
+        The learning rate.
+    loss
+        The loss.
+    """
+
+    step: int
+    rate: float
+    loss: LossValues
+
+
 def make_step(
     state: StageState, loss: Distiller, dataset: Dataset, training: TrainingConfig, rate: float
-) -> tuple[Loss, dict[str, float]]:
+) -> StepResult:
     """Make a step of the optimizer; the first one also initialises the flow from its batch.
 
     Parameters
@@ -39,16 +60,38 @@ def make_step(
     rate
         The learning rate.
 
-    Returns
-    -------
-    tuple[Loss, dict[str, float]]
-        The loss, and its values for the curves.
-
     Raises
     ------
     DivergedError
         When the loss is not finite; the weights are those from before the step.
     """
+    found, batch = _find_gradient(state, loss, dataset, training, deferred=False)
+    [read] = read_losses([found])
+    values = step_values(read, dataset)
+    if not all(math.isfinite(value) for value in values.values()):
+        with passes_of(training):
+            raise divergence(state.stage, state.step + 1, state.flow, batch, values, loss.sampled)
+    _update(state, found, training, rate)
+    return StepResult(state.step, rate, read)
+
+
+def launch_step(state: StageState, loss: Distiller, dataset: Dataset, training: TrainingConfig, rate: float) -> Loss:
+    """Make a step without waiting for the device; the flow is initialised. Arguments as for `make_step`.
+
+    Returns
+    -------
+    Loss
+        Where one of its values is not finite, neither are the new weights.
+    """
+    found, _ = _find_gradient(state, loss, dataset, training, deferred=True)
+    _update(state, found, training, rate)
+    return found
+
+
+def _find_gradient(
+    state: StageState, loss: Distiller, dataset: Dataset, training: TrainingConfig, *, deferred: bool
+) -> tuple[Loss, Batch]:
+    """Set the gradients of the flow in training to those of the next batch; return the loss and the batch."""
     generators, flow = state.generators, state.flow
     index = state.batches.next().numpy()
     real = dataset.training_batch(index, generators.dequantization, generators.augmentation).to(device_of(flow))
@@ -57,20 +100,19 @@ def make_step(
         first = real if loss.uses_data else batch
         flow.initialize(first.x, first.context)
         loss.ranks.share_state(flow)
+    with passes_of(training):
+        found = loss.backward(flow, batch, generators, state.step, training.accumulate, deferred=deferred)
+    loss.ranks.average(_running_moments(flow))
+    return found, batch
+
+
+def _update(state: StageState, found: Loss, training: TrainingConfig, rate: float) -> None:
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    with passes_of(training):
-        found = loss.backward(flow, batch, generators, state.step, training.accumulate)
-    loss.ranks.average(_running_moments(flow))
-    values = step_values(found, dataset)
-    if not all(math.isfinite(value) for value in values.values()):
-        with passes_of(training):
-            raise divergence(state.stage, state.step + 1, flow, batch, values, loss.sampled)
     limit = training.gradient_clip or math.inf
-    torch.nn.utils.clip_grads_with_norm_(flow.parameters(), limit, found.gradient_norm)
+    torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, found.gradient_norm)
     state.optimizer.step()
     state.count_step()
-    return found, values
 
 
 @contextmanager

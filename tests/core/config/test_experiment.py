@@ -59,8 +59,9 @@ def floats(limits: dict[str, Any]) -> st.SearchStrategy[float]:
 
 
 def values(name: str, info: FieldInfo, annotation: Any) -> st.SearchStrategy[Any]:
-    if get_origin(annotation) is Literal:
-        return st.sampled_from(get_args(annotation))
+    extra: Any = info.json_schema_extra
+    if choices := get_args(annotation) if get_origin(annotation) is Literal else extra and extra["choices"]:
+        return st.sampled_from(choices)
     if get_origin(annotation) in (Union, types.UnionType):
         return st.one_of(*(documents(member) for member in get_args(annotation)))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -189,6 +190,8 @@ def test_invalid_text_raises_a_config_error(garbage):
         ("training.learning_rate=inf", "training.learning_rate", "must be a finite number"),
         ("name=a/b", "name", "may not contain any of"),
         ("compute.device=tpu", "compute.device", "'auto', 'cpu', 'cuda' or 'mps'"),
+        ("compute.device=cuda:01", "compute.device", "or a numbered GPU such as 'cuda:1' (given: 'cuda:01')"),
+        ("compute.device=cpu:0", "compute.device", "(given: 'cpu:0')"),
         ("seeds.retrain_teacher=1", "seeds.retrain_teacher", "must be true or false"),
         ("teacher=3", "teacher", "must be a table"),
         ("data.kind.x=3", "data.kind.x", "kind is a value, not a section"),
@@ -400,7 +403,19 @@ def test_every_field_has_a_title_and_a_sentence(model):
         assert info.title
         assert info.description
         assert info.description.endswith(".")
-        keys = {"unit", "advanced", "multiline", "format", "label", "group", "each", "between", "needs", "zero"}
+        keys = {
+            "unit",
+            "advanced",
+            "multiline",
+            "format",
+            "label",
+            "group",
+            "each",
+            "between",
+            "needs",
+            "zero",
+            "choices",
+        }
         assert set(info.json_schema_extra) == keys
 
 

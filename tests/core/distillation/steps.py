@@ -9,7 +9,8 @@ import torch
 
 from nfkd.config import DistillationConfig, TermConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.distiller import Distiller, Loss
+from nfkd.distillation.distiller import Distiller
+from nfkd.distillation.loss import Loss
 from nfkd.distillation.matching import match_layers
 from nfkd.distillation.passes import Generators
 from nfkd.flows.flow import Flow

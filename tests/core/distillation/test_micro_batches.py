@@ -12,7 +12,8 @@ from torch import Tensor
 
 from nfkd.config import Glow1DConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.distiller import Distiller, Likelihood, Loss
+from nfkd.distillation.distiller import Distiller, Likelihood
+from nfkd.distillation.loss import Loss
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.passes import equal_slices
 from nfkd.flows.architectures import build_flow

@@ -15,7 +15,7 @@ from torch import Tensor
 import nfkd
 from nfkd.config import DistillationConfig, MatchedPair, MatchingConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.distiller import Loss
+from nfkd.distillation.loss import Loss
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.passes import StepPasses
 from nfkd.flows.flow import Flow, Latents, Pass

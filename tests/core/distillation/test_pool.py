@@ -13,8 +13,9 @@ from torch import Tensor
 
 from nfkd.config import Glow1DConfig, GlowConfig, PoolConfig
 from nfkd.data import Batch, Dataset, DataSplit
-from nfkd.distillation.distiller import Distiller, Loss
+from nfkd.distillation.distiller import Distiller
 from nfkd.distillation.known_passes import teacher_passes
+from nfkd.distillation.loss import Loss
 from nfkd.distillation.matching import match_layers
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.pool import Pool, PoolError, draw_pool

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nfkd.config import DistillationConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.distiller import Loss
+from nfkd.distillation.loss import Loss
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.ranks import Ranks
 from nfkd.flows.flow import Flow

@@ -291,6 +291,7 @@ def test_the_command_adds_columns_to_list_compare_and_show(run: Path, capsys: Sh
     [
         (["--metrics", "likelyhood"], "--metrics: there is no metric likelyhood; do you mean likelihood?"),
         (["--device", "mps"], "--device: this machine has no usable mps"),
+        (["--device", "gpu"], "--device: must be 'auto', 'cpu', 'cuda' or 'mps', or a numbered GPU"),
     ],
 )
 def test_options_that_are_refused(run: Path, capsys: Shell, options: list[str], message: str) -> None:

@@ -15,6 +15,7 @@ from nfkd.distillation.objective import Objective
 from nfkd.distillation.passes import StepPasses, require
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.flows.foreign import ForeignFlow
+from nfkd.transfer import to_device
 
 
 class Jacobian(Objective[JacobianConfig]):
@@ -56,7 +57,8 @@ class Jacobian(Objective[JacobianConfig]):
 
 
 def _signs(_: Flow, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
-    return ((2 * torch.randint(2, batch.x.shape, generator=generator) - 1).to(batch.x),)
+    signs = 2 * torch.randint(2, batch.x.shape, generator=generator) - 1
+    return (to_device(signs, batch.x.device, batch.x.dtype),)
 
 
 def _latents(flow: Flow, context: Tensor | None) -> Callable[[Tensor], Tensor]:

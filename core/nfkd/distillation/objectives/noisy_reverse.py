@@ -12,6 +12,7 @@ from nfkd.distillation.needs import Needs
 from nfkd.distillation.objective import Objective
 from nfkd.distillation.passes import StepPasses, require
 from nfkd.flows.flow import Flow, Latents
+from nfkd.transfer import to_device
 
 
 class NoisyReverse(Objective[NoisyReverseConfig]):
@@ -50,4 +51,5 @@ class NoisyReverse(Objective[NoisyReverseConfig]):
     def _noise(self, student: Flow, batch: Batch, generator: torch.Generator) -> tuple[Tensor, ...]:
         scale = self.config.noise * torch.rand(len(batch), generator=generator)
         noise = (torch.randn(len(batch), *shape, generator=generator) for shape in student.latent_shapes)
-        return tuple((part * scale.view(-1, *[1] * (part.dim() - 1))).to(batch.x) for part in noise)
+        scaled = (part * scale.view(-1, *[1] * (part.dim() - 1)) for part in noise)
+        return tuple(to_device(part, batch.x.device, batch.x.dtype) for part in scaled)
