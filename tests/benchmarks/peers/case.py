@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from tests.benchmarks.peers.timing import ROUNDS, SPAN, Action, Figure, ratios
+from tests.benchmarks.peers.timing import Action, Figure, ratios
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Work:
     """Trained numbers of each flow, by "ours" and rival; printed, since unequal flows do unequal work."""
 
 
-def timed(make: Callable[[], Work], *, rounds: int = ROUNDS, span: float = SPAN) -> Callable[[], Mapping[str, Figure]]:
+def timed(make: Callable[[], Work]) -> Callable[[], Mapping[str, Figure]]:
     """Return a `Case.measure` that makes the work and times it."""
 
     def measure() -> Mapping[str, Figure]:
         work = make()
         counts = ", ".join(f"{name} {count:,}" for name, count in work.parameters.items())
         print(f"    parameters: {counts}", flush=True)
-        return ratios(work.ours, work.rivals, rounds=rounds, span=span)
+        return ratios(work.ours, work.rivals)
 
     return measure
 

@@ -10,7 +10,7 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,30 +19,36 @@ import torch
 Action = Callable[[], object]
 
 ROUNDS = 9
-SPAN = 0.15
-"""Least CPU seconds of an action in a round."""
+"""Least number of rounds."""
+
+BUDGET = 12.0
+"""CPU seconds over which further rounds are made."""
+
+SPAN = 0.03
+"""Least CPU seconds of an action in a round: short, so that the actions of a round meet the same load."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value: the median over the rounds, with the lowest and the highest."""
+    """A measured value: the median over the rounds, with the lower and the upper quartile."""
 
     value: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Figure:
-        return cls(statistics.median(values), min(values), max(values))
+    def of(cls, values: list[float]) -> Figure:
+        low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * values[:1]
+        return cls(middle, low, high)
 
     def __str__(self) -> str:
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
-def times(actions: Mapping[str, Action], *, rounds: int = ROUNDS, span: float = SPAN) -> dict[str, list[float]]:
+def times(actions: Mapping[str, Action], *, rounds: int = ROUNDS, budget: float = BUDGET) -> dict[str, list[float]]:
     """Return the CPU seconds of one call of each action, for each round.
 
-    Every round runs all actions, forwards and backwards in turn, each as often as fills the span. Two unmeasured rounds
+    Every round runs all actions, forwards and backwards in turn, each as often as fills `SPAN`. Two unmeasured rounds
     of at least one call come first: they fill caches, and say how often an action must run.
 
     Parameters
@@ -50,27 +56,28 @@ def times(actions: Mapping[str, Action], *, rounds: int = ROUNDS, span: float = 
     actions
         By name.
     rounds
-        Measured rounds.
-    span
-        Least CPU seconds of an action in a round.
+        Least number of measured rounds.
+    budget
+        CPU seconds; further rounds are made until they have passed.
     """
     found: dict[str, list[float]] = {name: [] for name in actions}
     with one_thread():
-        calls = {name: 1 for name in actions}
+        calls = dict.fromkeys(actions, 1)
         for _ in range(2):
-            calls = {name: max(1, math.ceil(span / _seconds(action, calls[name]))) for name, action in actions.items()}
-        for number in range(rounds):
-            names = list(actions) if number % 2 == 0 else list(reversed(actions))
-            for name in names:
+            calls = {name: max(1, math.ceil(SPAN / _seconds(action, calls[name]))) for name, action in actions.items()}
+        began, number = time.process_time(), 0
+        while number < rounds or time.process_time() - began < budget:
+            for name in list(actions)[:: -1 if number % 2 else 1]:
                 found[name].append(_seconds(actions[name], calls[name]))
+            number += 1
     return found
 
 
 def ratios(
-    ours: Action, rivals: Mapping[str, Action], *, rounds: int = ROUNDS, span: float = SPAN
+    ours: Action, rivals: Mapping[str, Action], *, rounds: int = ROUNDS, budget: float = BUDGET
 ) -> dict[str, Figure]:
     """Return the CPU time of an action divided by that of each rival; see `times`."""
-    found = times({"ours": ours, **rivals}, rounds=rounds, span=span)
+    found = times({"ours": ours, **rivals}, rounds=rounds, budget=budget)
     return {
         rival: Figure.of([own / other for own, other in zip(found["ours"], found[rival], strict=True)])
         for rival in rivals
