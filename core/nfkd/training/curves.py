@@ -13,7 +13,7 @@ from nfkd.protocol.roles import Role
 _INTERVAL = 0.05
 _LONGEST = 1.0
 _REST = 49.0
-"""Seconds of training for each second of emitting: emitting takes at most 2 % of the time up to the longest interval."""
+"""Seconds of training for each second of emitting, up to the longest interval: emitting takes 2 % of the time."""
 
 
 class CurveLog:
