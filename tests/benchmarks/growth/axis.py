@@ -21,8 +21,8 @@ class Axis:
 
     Attributes
     ----------
-    title, quantity
-        What is done, and which of its sizes changes.
+    short, title, quantity
+        What is done, in two or three words and in full, and which of its sizes changes.
     sizes
         Ascending.
     prepare
@@ -31,11 +31,17 @@ class Axis:
         The least work of a size, in any unit: multiply-adds, points, files.
     """
 
+    short: str
     title: str
     quantity: str
     sizes: tuple[int, ...]
     prepare: Callable[[Sequence[int]], AbstractContextManager[dict[int, Action]]]
     arithmetic: Callable[[int], float]
+
+    def arithmetic_exponent(self) -> Exponent:
+        """Return the exponent of the arithmetic over the sizes of `Growth.exponent`."""
+        sizes = self.sizes[fitted(self.sizes)]
+        return exponent(sizes, [self.arithmetic(size) for size in sizes])
 
     def measure(self) -> Growth:
         with self.prepare(self.sizes) as actions:
@@ -49,6 +55,11 @@ class Growth:
 
     sizes: tuple[int, ...]
     seconds: tuple[float, ...]
+
+    def exponent(self) -> Exponent:
+        """Return the exponent of the growth over the larger half of the sizes."""
+        part = fitted(self.sizes)
+        return exponent(self.sizes[part], self.seconds[part])
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,9 @@ def exponent(sizes: Sequence[float], costs: Sequence[float]) -> Exponent:
     return Exponent(float(slope), error)
 
 
-def upper_half(sizes: Sequence[int]) -> slice:
-    """Return which sizes the exponents are fitted to: the larger half, since a fixed cost hides growth in the others."""
-    return slice(len(sizes) // 2 - (len(sizes) < 6), None)
+def fitted(sizes: Sequence[int]) -> slice:
+    """Return the sizes that exponents are fitted to: the larger half, at least three.
+
+    A fixed cost hides growth in the others.
+    """
+    return slice(min(len(sizes) // 2, len(sizes) - 3), None)

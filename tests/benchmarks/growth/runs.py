@@ -136,19 +136,28 @@ def _listing(sizes: Sequence[int]) -> Iterator[dict[int, Action]]:
 
 AXES = (
     Axis(
+        f"events of {POINTS} steps",
         f"{POINTS} steps of a run: events, run.h5, the engine's view and the frames",
         "curves",
         (4, 8, 16, 32, 64, 128),
         _by_curves,
         float,
     ),
-    Axis(f"the same, {CURVES} curves", "steps before", (1000, 10_000, 100_000, 1_000_000), _training, lambda _: 1.0),
     Axis(
+        f"events of {POINTS} steps",
+        f"the same, {CURVES} curves",
+        "steps before",
+        (1000, 10_000, 100_000, 1_000_000),
+        _training,
+        lambda _: 1.0,
+    ),
+    Axis(
+        "opening a run",
         f"opening a run of {CURVES} curves, until the studio has it",
         "length in steps",
         (100, 1000, 10_000, 100_000, 300_000, 1_000_000),
         _opening,
         float,
     ),
-    Axis("listing a folder", "runs", (50, 100, 200, 400, 800, 1600), _listing, float),
+    Axis("listing a folder", "listing a folder of runs", "runs", (50, 100, 200, 400, 800, 1600), _listing, float),
 )

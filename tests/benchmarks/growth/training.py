@@ -35,7 +35,7 @@ def _training_axis(quantity: str, sizes: tuple[int, ...], case: Callable[[int], 
         config, side, count = case(size)
         return count * flow_cost(config, (3, side, side), count).multiply_adds
 
-    return Axis(f"training step of Glow, {fixed}", quantity, sizes, prepare, arithmetic)
+    return Axis("training step of Glow", f"training step of Glow, {fixed}", quantity, sizes, prepare, arithmetic)
 
 
 @contextmanager
@@ -68,22 +68,35 @@ def _glow(levels: int, steps: int, hidden: int) -> GlowConfig:
 
 AXES = (
     _training_axis(
-        "steps K", (1, 2, 4, 8, 16, 32), lambda size: (_glow(2, size, 64), 16, 8), fixed="L = 2, width 64, 16×16, batch 8"
+        "steps K",
+        (1, 2, 4, 8, 16, 32),
+        lambda size: (_glow(2, size, 64), 16, 8),
+        fixed="L = 2, width 64, 16×16, batch 8",
     ),
     _training_axis(
-        "width", (16, 32, 64, 128, 256, 512), lambda size: (_glow(2, 2, size), 16, 8), fixed="K = 2, L = 2, 16×16, batch 8"
+        "width",
+        (32, 64, 128, 256, 512, 1024),
+        lambda size: (_glow(2, 2, size), 16, 8),
+        fixed="K = 2, L = 2, 16×16, batch 8",
     ),
     _training_axis(
-        "side of the images", (8, 16, 32, 64, 128), lambda size: (_glow(3, 2, 32), size, 4), fixed="K = 2, L = 3, width 32, batch 4"
+        "side of the images",
+        (16, 32, 64, 128, 256),
+        lambda size: (_glow(3, 2, 32), size, 4),
+        fixed="K = 2, L = 3, width 32, batch 4",
     ),
     _training_axis(
-        "batch", (2, 4, 8, 16, 32, 64, 128), lambda size: (_glow(2, 2, 64), 16, size), fixed="K = 2, L = 2, width 64, 16×16"
+        "batch",
+        (2, 4, 8, 16, 32, 64, 128, 256),
+        lambda size: (_glow(2, 2, 64), 16, size),
+        fixed="K = 2, L = 2, width 64, 16×16",
     ),
     Axis(
+        "step of distillation",
         "step of distillation, NLL + ILKD, Glow-1D 32 → 32, batch 512",
         "matched layers",
         (1, 2, 4, 8, 16, 32),
         _distillation,
         float,
     ),
-)  # fmt: skip
+)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from tests.benchmarks.peers import distillation, glow, vectors
 from tests.benchmarks.peers.case import Case
-from tests.benchmarks.peers.records import Records, table, write_table
+from tests.benchmarks.peers.records import Records, table, write_between
 from tests.benchmarks.peers.timing import Figure
 
 CASES = (*glow.CASES, *vectors.CASES, *distillation.CASES)
@@ -43,8 +43,9 @@ def main() -> int:
     found = {case.name: measured(case) for case in cases}
     print("\n" + "\n".join(table(cases, found)))
     if options.record:
-        records.update(found).save()
-        write_table(table(CASES, records.figures))
+        records = records.update(found)
+        records.save()
+        write_between("peers", table(CASES, records.figures))
     return 0
 
 

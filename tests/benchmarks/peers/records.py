@@ -61,9 +61,9 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-def write_table(lines: list[str]) -> None:
-    """Replace the table between its two marks in docs/benchmarks.md."""
-    start, end = "<!-- peers -->", "<!-- end of peers -->"
+def write_between(mark: str, lines: list[str]) -> None:
+    """Replace the lines between the two comments with a mark in docs/benchmarks.md."""
+    start, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(start)
     _, _, after = rest.partition(end)
     PAGE.write_text("\n".join([before + start, *lines, end + after]), encoding="utf-8")
