@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.benchmarks.peers.timing import Action, times
 
-ROUNDS, BUDGET = 5, 8.0
+ROUNDS, BUDGET = 5, 4.0
 
 
 @dataclass(frozen=True)

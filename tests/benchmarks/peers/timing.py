@@ -61,7 +61,7 @@ def times(actions: Mapping[str, Action], *, rounds: int = ROUNDS, budget: float 
         CPU seconds; further rounds are made until they have passed.
     """
     found: dict[str, list[float]] = {name: [] for name in actions}
-    with one_thread():
+    with one_thread(), _frozen_objects():
         calls = dict.fromkeys(actions, 1)
         for _ in range(2):
             calls = {name: max(1, math.ceil(SPAN / _seconds(action, calls[name]))) for name, action in actions.items()}
@@ -93,6 +93,17 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def _frozen_objects() -> Iterator[None]:
+    """Leave the objects that exist now out of garbage collection, which else takes longer than a short action."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _seconds(action: Action, calls: int) -> float:
