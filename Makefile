@@ -1,11 +1,13 @@
 # All commands use .venv, which packaging/setup.sh creates on the first call.
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-dev test test-gpu bench-gpu bench bench-distillation torture lint format tables screenshots animation lesson-run lesson-teacher clean distclean
+.PHONY: help run setup setup-dev test test-gpu bench-gpu bench bench-peers bench-check bench-growth bench-distillation torture lint format tables screenshots animation lesson-run lesson-teacher clean distclean
 
 PYTHON ?= .venv/bin/python
 PYTEST_ARGS ?=
 TORTURE_ARGS ?=
 BENCH_ARGS ?=
+PEERS_ARGS ?=
+GROWTH_ARGS ?=
 # Where this is set, every process would compile the program again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -37,6 +39,18 @@ bench-gpu: $(if $(filter .venv/%,$(PYTHON)),setup-dev) ## Measure training and s
 
 bench: setup-dev ## Measure speed and quality, and print the figures
 	$(PYTHON) -m pytest -m benchmark -s -o faulthandler_timeout=0 tests/benchmarks $(PYTEST_ARGS)
+
+# Each runs in build/peers-env, where the other libraries are. PEERS_ARGS='--only MAF' measures some lines only.
+bench-peers: setup-dev ## Measure speed beside normflows, zuko, nflows and FrEIA (PEERS_ARGS=--record to keep the ratios)
+	packaging/peers.sh
+	PYTHONPATH=core:. OMP_NUM_THREADS=1 build/peers-env/bin/python -m tests.benchmarks.peers $(PEERS_ARGS)
+
+bench-check: setup-dev ## Compare these ratios with the recorded ones; fails if one is higher by more than 15 %
+	packaging/peers.sh
+	PYTHONPATH=core:. OMP_NUM_THREADS=1 build/peers-env/bin/python -m tests.benchmarks.peers --check $(PEERS_ARGS)
+
+bench-growth: setup-dev ## Measure how costs grow with sizes (GROWTH_ARGS=--write for docs/benchmarks.md)
+	PYTHONPATH=core:. OMP_NUM_THREADS=1 $(PYTHON) -m tests.benchmarks.growth $(GROWTH_ARGS)
 
 bench-distillation: setup-dev ## Train students with and without each loss term, and print the gains
 	$(PYTHON) -m tests.benchmarks.distillation

@@ -95,6 +95,8 @@ class CurvesPanel(Panel):
             texts.append("Thin without band: the seed in training.")
         if "faint" in weights:
             texts.append("Faint: other seeds.")
+        if traces and self.view is not None and self.view.stride > 1:
+            texts.append(f"Long curves: 1 of {self.view.stride:,} points; run.h5 has all.")
         return " ".join(texts)
 
     def _make_plots(self, quantities: list[Quantity]) -> None:

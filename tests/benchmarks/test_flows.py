@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +25,16 @@ from nfkd.config.flows import FlowConfig, IAFConfig, JetConfig, MAFConfig, NSFCo
 from nfkd.data import Dataset, load_dataset
 from nfkd.evaluation.likelihood import noisy_batches
 from nfkd.flows.architectures import ARCHITECTURES, build_flow
+from tests.benchmarks.peers.libraries import (
+    LogProb,
+    normflows_glow,
+    normflows_glow1d,
+    normflows_iaf,
+    normflows_nsf,
+    zuko_maf,
+    zuko_nsf,
+    zuko_realnvp,
+)
 from tests.benchmarks.plain_jet import PlainJet
 from tests.benchmarks.plain_tarflow import PlainTarFlow
 
@@ -38,18 +47,6 @@ CLIP = 30.0
 
 MOONS, PATCHES, DIGITS = TwoMoonsConfig(), NaturalPatchesConfig(count=10_000), DigitsConfig()
 LABELS = {"two_moons": "two moons", "natural_patches": "natural patches", "digits": "digits"}
-
-
-class LogProb(nn.Module):
-    """A flow of any library as a module from examples to log-densities, (B,) nats."""
-
-    def __init__(self, flow: nn.Module, log_prob: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.flow = flow
-        self._log_prob = log_prob
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._log_prob(x)
 
 
 class Standardised(nn.Module):
@@ -81,107 +78,6 @@ class Rival:
 
     name: str
     make: Callable[[FlowConfig, int], LogProb]
-
-
-def of_zuko(flow: nn.Module) -> LogProb:
-    return LogProb(flow, lambda x: flow().log_prob(x))
-
-
-def of_normflows(layers: list[nn.Module], features: int) -> LogProb:
-    import normflows
-
-    base = normflows.distributions.DiagGaussian(features, trainable=False)
-    flow = normflows.NormalizingFlow(base, layers)
-    return LogProb(flow, flow.log_prob)
-
-
-def zuko_maf(config: FlowConfig, features: int) -> LogProb:
-    import zuko
-
-    assert isinstance(config, MAFConfig)
-    hidden = (config.hidden,) * config.depth
-    return of_zuko(zuko.flows.MAF(features, transforms=config.steps, hidden_features=hidden))
-
-
-def zuko_nsf(config: FlowConfig, features: int) -> LogProb:
-    import zuko
-
-    assert isinstance(config, NSFConfig)
-    assert config.tail_bound == 5.0  # zuko has no other
-    coupling = config.transform == "coupling"
-    flow = zuko.flows.NSF(
-        features,
-        transforms=config.steps,
-        hidden_features=(config.hidden,) * config.depth,
-        bins=config.bins,
-        passes=2 if coupling else None,
-        residual=coupling,
-    )
-    return of_zuko(flow)
-
-
-def zuko_realnvp(config: FlowConfig, features: int) -> LogProb:
-    import zuko
-
-    assert isinstance(config, Glow1DConfig)
-    hidden = (config.hidden,) * config.depth
-    return of_zuko(zuko.flows.RealNVP(features, transforms=config.steps, hidden_features=hidden))
-
-
-def normflows_iaf(config: FlowConfig, features: int) -> LogProb:
-    import normflows
-
-    assert isinstance(config, IAFConfig)
-    layers: list[nn.Module] = []
-    for _ in range(config.steps):
-        # The same number of ReLU layers as ours; its first layer has no ReLU.
-        layer = normflows.flows.MaskedAffineAutoregressive(
-            features, config.hidden, num_blocks=config.depth, use_residual_blocks=False
-        )
-        layers += [layer, normflows.flows.Permute(features, mode="swap")]
-    return of_normflows(layers[:-1], features)
-
-
-def normflows_nsf(config: FlowConfig, features: int) -> LogProb:
-    import normflows
-
-    assert isinstance(config, NSFConfig)
-    layers: list[nn.Module] = []
-    for _ in range(config.steps):
-        layer = normflows.flows.CoupledRationalQuadraticSpline(
-            features, config.depth, config.hidden, num_bins=config.bins, tail_bound=config.tail_bound
-        )
-        layers += [layer, normflows.flows.LULinearPermute(features)]
-    return of_normflows(layers, features)
-
-
-def normflows_glow1d(config: FlowConfig, features: int) -> LogProb:
-    import normflows
-
-    assert isinstance(config, Glow1DConfig)
-    passes = features - features // 2
-    widths = [passes, *[config.hidden] * config.depth, 2 * (features - passes)]
-    layers: list[nn.Module] = []
-    for _ in range(config.steps):
-        network = normflows.nets.MLP(widths, init_zeros=True)
-        layers += [
-            normflows.flows.AffineCouplingBlock(network, scale_map="sigmoid"),
-            normflows.flows.InvertibleAffine(features, use_lu=True),
-            normflows.flows.ActNorm((features,)),
-        ]
-    return of_normflows(layers, features)
-
-
-def normflows_glow(config: FlowConfig, features: int) -> LogProb:
-    """One level on 8×8 grey images; with more levels, normflows' splits have no conditional prior."""
-    import normflows
-
-    assert isinstance(config, GlowConfig)
-    assert (config.levels, features) == (1, 1)
-    steps = [normflows.flows.GlowBlock(4, config.hidden, net_actnorm=True) for _ in range(config.steps)]
-    base = normflows.distributions.DiagGaussian((4, 4, 4), trainable=False)
-    flow = normflows.MultiscaleFlow([base], [[*steps, normflows.flows.Squeeze()]], [], class_cond=False)
-    return LogProb(flow, lambda x: flow.log_prob(x, None))
 
 
 def plain_jet(config: FlowConfig, features: int) -> LogProb:

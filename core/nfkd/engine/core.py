@@ -40,6 +40,7 @@ from nfkd.protocol import requests as ask
 from nfkd.protocol.events import Event, RunChanged, RunRemoved
 from nfkd.protocol.records import ErrorInfo
 from nfkd.protocol.run_rows import RunRow
+from nfkd.protocol.thinning import thinned
 from nfkd.protocol.times import EstimateTime, TimeEstimate
 from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
@@ -332,9 +333,9 @@ class Engine:
             await self._probe(run)
             live = await self._read_run(read_live_run, run)
             if live is None:
-                return await self._read_run(_read_snapshot, run)
+                return thinned(await self._read_run(_read_snapshot, run))
             view = self._watch.follow(live)
-        return view.snapshot()
+        return thinned(view.snapshot())
 
     async def _read_figures(self, request: ask.ReadFigures) -> ask.Snapshot:
         view = self._runs.views.get(request.run)

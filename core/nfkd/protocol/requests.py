@@ -250,6 +250,8 @@ class Snapshot(Message, frozen=True):
     error: ErrorInfo | None = None
     current: tuple[int, Role] | None = None
     """The seed and stage that started last; None for the last of `stages`."""
+    stride: int = 1
+    """Of the longest curves, one of so many points is in the snapshot (`nfkd.protocol.thinning`)."""
 
 
 class Samples(RunMessage, frozen=True):

@@ -160,6 +160,8 @@ class RunView:
         The stages by (seed, stage), in the order of their starts.
     current
         The (seed, stage) in training or last in training; None before the first.
+    stride
+        Of the longest curves, the snapshot had one of so many points; 1 for all.
     """
 
     def __init__(self, row: RunRow, config: str) -> None:
@@ -172,6 +174,7 @@ class RunView:
         self.verdict: Verdict | None = None
         self.error: ErrorInfo | None = None
         self.current: tuple[int, Role] | None = None
+        self.stride = 1
 
     def plan(self, seed: int, stage: Role) -> StagePlan | None:
         """Return the plan of a stage, or None before its seed has started."""
@@ -266,6 +269,7 @@ class RunView:
             verdict=self.verdict,
             error=self.error,
             current=self.current,
+            stride=self.stride,
         )
 
     @classmethod
@@ -281,6 +285,7 @@ class RunView:
         view.progress = snapshot.progress
         view.verdict = snapshot.verdict
         view.error = snapshot.error
+        view.stride = snapshot.stride
         return view
 
 

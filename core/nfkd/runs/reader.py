@@ -114,10 +114,8 @@ class SeedRecord:
 
 def _curve(group: Node, known: int) -> CurveBatch:
     """Return the points after the first `known`."""
-    rows = schema.complete_rows(group, known)
-    first = min(known, rows)
-    steps, values, times = (group[name][first:rows] for name in ("step", "value", "time"))
-    if not steps.shape == values.shape == times.shape == (rows - first,):
+    steps, values, times = schema.read_rows(group, ("step", "value", "time"), known)
+    if not steps.shape == values.shape == times.shape == (len(steps),):
         msg = f"{group.name} is not a curve"
         raise ValueError(msg)
     return CurveBatch(steps=steps, values=values, times=times)
@@ -126,10 +124,8 @@ def _curve(group: Node, known: int) -> CurveBatch:
 def _matching(group: Node, known: int) -> tuple[np.ndarray, np.ndarray]:
     if "matching" not in group:
         return np.empty(0, np.int64), np.empty((0, 0))
-    matching = group["matching"]
-    rows = schema.complete_rows(matching, known)
-    first = min(known, rows)
-    return matching["step"][first:rows], matching["error"][first:rows]
+    steps, errors = schema.read_rows(group["matching"], ("step", "error"), known)
+    return steps, errors
 
 
 class RunRecord:

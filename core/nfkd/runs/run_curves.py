@@ -60,9 +60,8 @@ def read_run_curve(run: Path, curve: str, stage: Role, points: int) -> LabelledC
             group: Node = file.get(name)
             if group is None or "value" not in group:
                 continue
-            rows = schema.complete_rows(group)
-            steps, values = group["step"][:rows], group["value"][:rows]
-            if not rows or not steps.shape == values.shape == (rows,):
+            steps, values = schema.read_rows(group, ("step", "value"))
+            if not len(steps) or not steps.shape == values.shape == (len(steps),):
                 continue
             seeds.append(_ascending(steps.astype(np.int64), values.astype(np.float64)))
             label = bytes(group.attrs.get("label", b"")).decode()

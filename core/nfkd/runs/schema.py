@@ -19,7 +19,7 @@ Groups have the NXdata attributes of NeXus, so that `silx view` and h5web can pl
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import h5py
@@ -221,6 +221,22 @@ def complete_rows(group: Node, known: int = 0) -> int:
             incomplete = _unwritten(column[known:rows]).reshape(rows - known, -1).any(axis=1)
             rows = known + int(incomplete.argmax()) if incomplete.any() else rows
     return rows
+
+
+def read_rows(group: Node, names: Sequence[str], known: int = 0) -> list[np.ndarray]:
+    """Return some columns of a group, each read once, without the first `known` rows.
+
+    They end before the first row that is not completely on the disk in all of them.
+    """
+    columns = [group[name] for name in names]
+    rows = min(len(column) for column in columns)
+    first = min(known, rows)
+    values = [column[first:rows] for column in columns]
+    if rows > first:
+        incomplete = np.any([_unwritten(each).reshape(rows - first, -1).any(axis=1) for each in values], axis=0)
+        count = int(incomplete.argmax()) if incomplete.any() else rows - first
+        values = [each[:count] for each in values]
+    return values
 
 
 def grows(dataset: Node) -> bool:

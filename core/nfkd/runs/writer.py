@@ -265,6 +265,10 @@ def _open_swmr(path: Path) -> Node:
 
 
 def _append(dataset: Node, values: np.ndarray) -> None:
-    size = len(dataset)
-    dataset.resize(size + len(values), axis=0)
-    dataset[size:] = values
+    """Add rows at the end, by h5py's low-level interface: its slices take five times as long for a few numbers."""
+    target, values = dataset.id, np.ascontiguousarray(values)
+    size, *row = target.shape
+    target.set_extent((size + len(values), *row))
+    space = target.get_space()
+    space.select_hyperslab((size, *[0] * len(row)), (len(values), *row))
+    target.write(h5py.h5s.create_simple(values.shape), space, values)

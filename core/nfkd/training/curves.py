@@ -11,10 +11,15 @@ from nfkd.protocol.events import CurveBatch, CurvePoints
 from nfkd.protocol.roles import Role
 
 _INTERVAL = 0.05
+_LONGEST = 1.0
+_REST = 49.0
+"""Seconds of training for each second of emitting, up to the longest interval: emitting takes 2 % of the time."""
 
 
 class CurveLog:
-    """Collects the points of a stage and emits them about twenty times a second.
+    """Collects the points of a stage and emits them about twenty times a second, less often where emitting is slow.
+
+    Emitting many curves takes longer than few. With a fixed interval that is shorter than this, every step would emit.
 
     Parameters
     ----------
@@ -63,13 +68,16 @@ class CurveLog:
 
     def flush(self) -> None:
         """Emit all collected points."""
-        self._due = time.perf_counter() + _INTERVAL
+        began = time.perf_counter()
+        self._due = began + _INTERVAL
         if not self._points:
             return
         run, seed, stage = self._names
         curves = {name: _batch(points) for name, points in self._points.items()}
         self._points = {}
         self._emit(CurvePoints(run=run, seed=seed, stage=stage, curves=curves))
+        ended = time.perf_counter()
+        self._due = ended + min(max(_INTERVAL, _REST * (ended - began)), _LONGEST)
 
 
 def _batch(points: list[tuple[int, float, float]]) -> CurveBatch:

@@ -16,7 +16,7 @@ import torch
 
 import nfkd
 from nfkd.engine.core import Refused
-from nfkd.protocol import events
+from nfkd.protocol import events, thinning
 from nfkd.protocol import requests as ask
 from nfkd.protocol.inspection import (
     CompareColumns,
@@ -57,6 +57,26 @@ def test_the_events_of_a_run_give_the_same_state_as_its_file(tmp_path: Path) -> 
         assert msgspec.structs.asdict(disk.row) == msgspec.structs.asdict(view.row)
         assert [line.text for line in disk.log] == [line.text for line in view.log]
         assert view.row.progress == 1.0
+
+    run_engine(scenario)
+
+
+def test_a_long_run_is_opened_with_fewer_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(watched: Watched) -> None:
+        run = await watched.start(moons(), tmp_path)
+        await watched.ended(run)
+        whole = await watched.engine.answer(ask.OpenRun(run=run))
+        monkeypatch.setattr(thinning, "POINTS", 2 * sum(len(stage.curves) for stage in whole.stages))  # type: ignore[union-attr]
+        fewer = await watched.engine.answer(ask.OpenRun(run=run))
+        assert isinstance(whole, ask.Snapshot)
+        assert isinstance(fewer, ask.Snapshot)
+        assert whole.stride == 1
+        assert fewer.stride > 1
+        for stage, shorter in zip(whole.stages, fewer.stages, strict=True):
+            for name, curve in stage.curves.items():
+                assert len(shorter.curves[name].steps) <= 3
+                assert set(shorter.curves[name].steps[-1:]) == set(curve.steps[-1:])
+                assert set(shorter.curves[name].values) <= set(curve.values)
 
     run_engine(scenario)
 

@@ -184,6 +184,18 @@ def legend(panel: CurvesPanel) -> str:
     return label.text()
 
 
+def test_a_thinned_run_says_so(show: Any, fake_run: Any) -> None:
+    run = fake_run()
+    run.begin("student")
+    run.points("student", "train/nll", LOSS)
+    panel = show(CurvesPanel, run)
+    assert "points" not in legend(panel)
+    run.view.stride = 16
+    panel.mark_dirty()
+    panel.refresh()
+    assert "Long curves: 1 of 16 points; run.h5 has all." in legend(panel)
+
+
 @pytest.mark.parametrize("band", ["range", "deviation"])
 def test_ended_seeds_have_a_mean_and_a_band(show: Any, fake_run: Any, band: str) -> None:
     values = np.array([[4, 3, 2.5], [3, 2, 1], [5, 2.5, 1]])
