@@ -50,9 +50,8 @@ def all_terms(**changes: Any) -> ExperimentConfig:
 
 
 def from_a_pool(**changes: Any) -> ExperimentConfig:
-    """Return an experiment with a pool, gradient shares, early stopping, recomputed activations and a bad example."""
+    """Return an experiment with a pool, gradient shares and early stopping; one of its examples is spoiled."""
     training = {"early_stop": 1, "teacher_steps": 40, "learning_rate": 0.002, "warmup_steps": 20}
-    training |= {"activations": "recompute"}
     return moons(
         data={"count": EXAMPLES},
         training=training,
@@ -69,8 +68,12 @@ def killed(**changes: Any) -> ExperimentConfig:
 
 
 def from_disk(table: Path, storage: str = "disk", **changes: Any) -> ExperimentConfig:
-    """Return an experiment with a table that is read from disk, several batches ahead and over several epochs."""
+    """Return an experiment with a table that is read from disk, several batches ahead and over several epochs.
+
+    Its activations are recomputed. The rate is low: Adam would turn the rounding errors of small gradients into steps.
+    """
     training = {"teacher_steps": 4, "student_steps": 6, "batch_size": 48, "learning_rate": 1e-4}
+    training |= {"activations": "recompute"}
     return moons(training=training, **changes).replace(
         data={"kind": "table", "path": str(table), "storage": storage, "scaling": "standard"}
     )
