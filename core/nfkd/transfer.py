@@ -24,5 +24,5 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
     tensor = tensor.to(dtype=dtype or tensor.dtype)
     if tensor.device == device or tensor.device.type != "cpu":
         return tensor.to(device)
-    pinned = tensor.pin_memory(device) if device.type == "cuda" else tensor
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
     return pinned.to(device, non_blocking=device.type != "mps")

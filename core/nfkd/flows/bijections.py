@@ -221,7 +221,7 @@ class DenseMixing(ActNormLinear):
         self.matrix.copy_(matrix)
 
     def _inverted(self) -> Tensor:
-        return torch.linalg.inv(self.matrix)
+        return torch.linalg.inv_ex(self.matrix).inverse  # `inv` would wait for a GPU to see whether W is singular
 
 
 class ActNormPermutation(Mixing):
