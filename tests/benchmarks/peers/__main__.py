@@ -40,12 +40,14 @@ def main() -> int:
         slower = [message for case in cases for message in check(case, records)]
         print("\n".join(slower) or f"Every ratio is within {TOLERANCE:.0%} of the recorded one.")
         return 1 if slower else 0
-    found = {case.name: measured(case) for case in cases}
+    found: dict[str, dict[str, Figure]] = {}
+    for case in cases:
+        found[case.name] = measured(case)
+        if options.record:  # after each case, so that an interrupted command keeps the others
+            records = records.update({case.name: found[case.name]})
+            records.save()
+            write_between("peers", table(CASES, records.figures))
     print("\n" + "\n".join(table(cases, found)))
-    if options.record:
-        records = records.update(found)
-        records.save()
-        write_between("peers", table(CASES, records.figures))
     return 0
 
 
