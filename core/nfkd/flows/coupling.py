@@ -39,6 +39,11 @@ class Coupling(Layer):
         self.first = nn.Parameter(torch.zeros(half, transform.parameters)) if transforms_first else None
         self.network = network
 
+    @property
+    def transform(self) -> Elementwise:
+        """The transform f."""
+        return self._transform
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return (a, f(b)) and the log-determinant."""
         a, b = x.split(self._sizes, dim=1)

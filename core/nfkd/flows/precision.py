@@ -41,6 +41,11 @@ def networks_in(precision: Precision) -> Iterator[None]:
         _chosen.reset(token)
 
 
+def chosen_precision() -> Precision:
+    """Return the precision of the networks of flows in this thread."""
+    return _chosen.get()
+
+
 def in_precision(network: Method) -> Method:
     """Decorate a network's method: inside it `narrowed` has an effect, and its result gets the input's dtype."""
 
