@@ -34,6 +34,7 @@ class Coupling(Layer):
     ) -> None:
         super().__init__()
         half = channels // 2
+        self.channels = channels
         self._sizes = [half, channels - half]
         self._transform = transform
         self.first = nn.Parameter(torch.zeros(half, transform.parameters)) if transforms_first else None

@@ -38,9 +38,7 @@ class FusedOperation(ABC):
         """Return the gradient by each input, given those by the outputs (None for zero); called without a graph."""
 
     def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the outputs, with a graph where one is wanted."""
-        if not fusible(inputs[0], inputs):
-            return self.plain(inputs)
+        """Return the outputs of `fusible` inputs, with a graph where one is wanted."""
         if torch.is_grad_enabled() and any(each.requires_grad for each in inputs):
             return cast("tuple[Tensor, ...]", _Fused.apply(self, *inputs))
         return self.compute(inputs)[0]
@@ -56,21 +54,14 @@ def plain_operations() -> Iterator[None]:
         _plain.reset(token)
 
 
-def fusible(data: Tensor, tensors: Sequence[Tensor]) -> bool:
-    """Return whether an operation has its fused form: on the CPU, outside transforms of torch.func.
+def fusible(data: Tensor) -> bool:
+    """Return whether operations on this input have their fused form: on the CPU, outside transforms of torch.func.
 
     The meta device has no data, so costs are those of the plain form: an upper bound.
-
-    Parameters
-    ----------
-    data
-        The input; forward mode differentiates by it.
-    tensors
-        All inputs.
     """
     if _plain.get() or data.device.type != "cpu" or forward_ad.unpack_dual(data).tangent is not None:
         return False
-    return _in_memory(tensors)
+    return _in_memory([data])
 
 
 def _in_memory(tensors: Sequence[Tensor | None]) -> bool:

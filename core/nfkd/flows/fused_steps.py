@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn import Parameter
 
 from nfkd.flows.fused import FusedOperation, fusible
 from nfkd.flows.fused_networks import LinearSteps
@@ -81,7 +82,7 @@ class StepRun:
 
     def fits(self, x: Tensor) -> bool:
         """Return whether the steps are computed as one operation."""
-        return fusible(x, self._parts.parameters()) and chosen_precision() == "float32"
+        return fusible(x) and chosen_precision() == "float32"
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the state after the last step and the change of the log-determinant."""
@@ -95,7 +96,10 @@ class StepRun:
 
     def _run(self, x: Tensor, context: Tensor | None, *, every: bool) -> tuple[Tensor, ...]:
         data = [x] if context is None else [x, context]
-        return _Run(self.steps, self._parts, len(data), every=every)([*data, *self._parts.parameters()])
+        run, inputs = _Run(self.steps, self._parts, len(data), every=every), [*data, *self._parts.parameters()]
+        if all(type(each) is Parameter for each in inputs[len(data) :]):
+            return run(inputs)
+        return run.plain(inputs)  # other parameters are inside a functional call
 
 
 class _Run(FusedOperation):
