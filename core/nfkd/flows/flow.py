@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nfkd.flows.denoising import denoised
-from nfkd.flows.fused_steps import StepRun, grouped
+from nfkd.flows.fused_steps import StepRun
 from nfkd.flows.guidance import guided, takes_guidance
 from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
 from nfkd.flows.jacobi import TOLERANCE, Direction, JacobiReport, SampleMethod, SequentialLayer, check_method, jacobi
 from nfkd.flows.latents import Latents, Pass
 from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal, standardize
+from nfkd.flows.layer_stack import LayerStack
 from nfkd.protocol.requests import LayerInfo
 
 Capability = Literal["log_prob", "latents", "synthesis"]
@@ -33,7 +34,7 @@ class Entry:
     shape: tuple[int, ...]
 
 
-class Flow(nn.Module):
+class Flow(LayerStack):
     """A normalizing flow.
 
     Parameters
@@ -71,13 +72,10 @@ class Flow(nn.Module):
         prior: Prior | None = None,
         context_features: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(layers, prior)
         self.event_shape = tuple(event_shape)
         self.context_features = context_features
         self._entries = list(entries)
-        self.layers = nn.ModuleList(layers)
-        self.prior = prior
-        self._grouped: tuple[list[Layer | Split], list[Layer | Split | StepRun]] = ([], [])
         self.unsupported: dict[Capability, str] = {}
         self.register_buffer("_initialized", torch.tensor(0, dtype=torch.uint8))
         self._ready: bool | None = None  # reading the buffer at every step would wait for the device
@@ -104,20 +102,6 @@ class Flow(nn.Module):
     def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
         self._ready = None
         super()._load_from_state_dict(*arguments, **named)
-
-    def _stack(self) -> list[Layer | Split]:
-        return cast("list[Layer | Split]", list(self.layers))
-
-    def _pass(self, x: Tensor) -> Iterator[Layer | Split | StepRun]:
-        """Yield the layers of a pass of x, with equal steps as one where they are computed as one operation."""
-        layers = self._stack()
-        if layers != self._grouped[0]:
-            self._grouped = layers, grouped(layers)
-        for layer in self._grouped[1]:
-            if isinstance(layer, StepRun) and not layer.fits(x):
-                yield from layer.steps
-            else:
-                yield layer
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -174,9 +158,8 @@ class Flow(nn.Module):
         for layer in self._pass(x):
             if isinstance(layer, StepRun) and trace:
                 for state, change in layer.trace(x, context):
-                    log_det = log_det + change
-                    traced[next(entries).name] = (state, log_det)
-                x = next(reversed(traced.values()))[0]
+                    x, log_det = state, log_det + change
+                    traced[next(entries).name] = (x, log_det)
                 continue
             if isinstance(layer, Split):
                 x, split_off = layer(x)
