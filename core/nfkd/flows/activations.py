@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -37,7 +37,6 @@ from nfkd.flows.layer import Layer, Replay, Split
 from nfkd.flows.precision import Precision, chosen_precision, networks_in
 
 Activations = Literal["keep", "recompute"]
-EntryT = TypeVar("EntryT")
 LONGEST_RUN = 17
 
 _TOLERANCES: dict[Precision, float] = {"float32": 1e-5, "bf16": 1e-2}
@@ -56,31 +55,26 @@ def activations_in(activations: Activations) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def layers_of_pass(
-    entries: Sequence[EntryT], layers: Sequence[Layer | Split], *, every: bool = False
-) -> list[tuple[EntryT, Layer | Split | Recomputed]]:
-    """Return the layers of a pass that starts now, with their entries.
+def recomputing() -> bool:
+    """Return whether a pass that starts now in this thread recomputes its activations."""
+    return _chosen.get() == "recompute" and torch.is_grad_enabled()
 
-    Where activations are recomputed, consecutive layers may be one `Recomputed`, with the entry of the last of them.
+
+def layers_of_pass(layers: Sequence[Layer | Split], *, every: bool = False) -> list[Layer | Split | Recomputed]:
+    """Return the layers of a pass that starts now; where activations are recomputed, some of them as one.
 
     Parameters
     ----------
-    entries, layers
+    layers
         In order from data to latents.
     every
         Whether the output of each layer is needed: all layers are then separate, and recomputed from their inputs.
     """
-    if _chosen.get() == "keep" or not torch.is_grad_enabled():
-        return list(zip(entries, layers, strict=True))
-    ends, found = 0, []
-    for count, layer in _recomputed(layers, every=every):
-        ends += count
-        found.append((entries[ends - 1], layer))
-    return found
+    return list(_recomputed(layers, every=every) if recomputing() else layers)
 
 
-def _recomputed(layers: Sequence[Layer | Split], *, every: bool) -> Iterator[tuple[int, Layer | Split | Recomputed]]:
-    """Yield the layers, some as a `Recomputed`, each with the number of layers in it."""
+def _recomputed(layers: Sequence[Layer | Split], *, every: bool) -> Iterator[Layer | Split | Recomputed]:
+    """Yield the layers, some as a `Recomputed`."""
 
     def way(layer: Layer | Split) -> str:
         if isinstance(layer, Split) or layer.recomputes == "from nothing":
@@ -89,13 +83,13 @@ def _recomputed(layers: Sequence[Layer | Split], *, every: bool) -> Iterator[tup
 
     for found, group in groupby(layers, way):
         if found == "from nothing":
-            yield from ((1, layer) for layer in group)
+            yield from group
             continue
         alike = cast("list[Layer]", list(group))
         length = LONGEST_RUN if found == "from output" else 1
         for begin in range(0, len(alike), length):
             run = alike[begin : begin + length]
-            yield len(run), Recomputed(run, from_input=found == "from input")
+            yield Recomputed(run, from_input=found == "from input")
 
 
 class Recomputed:

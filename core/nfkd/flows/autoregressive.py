@@ -72,13 +72,18 @@ class MaskedAutoregressive(SequentialLayer):
         return self._unordered(self.solve(y.index_select(1, self.order), context))
 
     @property
+    def transform(self) -> Elementwise:
+        """The transform f."""
+        return self._transform
+
+    @property
     def tokens(self) -> int:
         """D: every feature is a token."""
         return len(self.order)
 
     def solve_exactly(self, y: Tensor, context: Tensor | None) -> Tensor:
         """Return x of z, (B, D), both in the layer's order."""
-        features = y.unbind(1)
+        features = y.t().contiguous().unbind()
 
         def solve(index: int, parameters: Tensor) -> Tensor:
             return self._transform.inverse(features[index], parameters)

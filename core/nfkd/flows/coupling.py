@@ -34,11 +34,17 @@ class Coupling(Conditioned):
     ) -> None:
         super().__init__()
         half = channels // 2
+        self.channels = channels
         self._sizes = [half, channels - half]
         self._transform = transform
         self.recomputes = "from input" if transforms_first else transform.recomputes
         self.first = nn.Parameter(torch.zeros(half, transform.parameters)) if transforms_first else None
         self.network = network
+
+    @property
+    def transform(self) -> Elementwise:
+        """The transform f."""
+        return self._transform
 
     def parameters_of(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Return the parameters of f from a."""

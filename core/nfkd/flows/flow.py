@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nfkd.flows.activations import layers_of_pass
 from nfkd.flows.denoising import denoised
+from nfkd.flows.fused_steps import StepRun
 from nfkd.flows.guidance import guided, takes_guidance
 from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
 from nfkd.flows.jacobi import TOLERANCE, Direction, JacobiReport, SampleMethod, SequentialLayer, check_method, jacobi
 from nfkd.flows.latents import Latents, Pass
 from nfkd.flows.layer import Layer, Prior, Split, normal, standard_normal, standardize
+from nfkd.flows.layer_stack import LayerStack
 from nfkd.protocol.requests import LayerInfo
 from nfkd.transfer import to_device
 
@@ -34,7 +36,7 @@ class Entry:
     shape: tuple[int, ...]
 
 
-class Flow(nn.Module):
+class Flow(LayerStack):
     """A normalizing flow.
 
     Parameters
@@ -72,12 +74,10 @@ class Flow(nn.Module):
         prior: Prior | None = None,
         context_features: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(layers, prior)
         self.event_shape = tuple(event_shape)
         self.context_features = context_features
         self._entries = list(entries)
-        self.layers = nn.ModuleList(layers)
-        self.prior = prior
         self.unsupported: dict[Capability, str] = {}
         self.register_buffer("_initialized", torch.tensor(0, dtype=torch.uint8))
         self._ready: bool | None = None  # reading the buffer at every step would wait for the device
@@ -104,9 +104,6 @@ class Flow(nn.Module):
     def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
         self._ready = None
         super()._load_from_state_dict(*arguments, **named)
-
-    def _stack(self) -> list[Layer | Split]:
-        return cast("list[Layer | Split]", list(self.layers))
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -159,7 +156,13 @@ class Flow(nn.Module):
         log_prob = log_det = x.new_zeros(len(x))
         parts: list[Tensor] = []
         traced: dict[str, tuple[Tensor, Tensor]] = {}
-        for entry, layer in layers_of_pass(self._entries, self._stack(), every=trace):
+        entries = iter(self._entries)
+        for layer in self._pass(x, every=trace):
+            if isinstance(layer, StepRun) and trace:
+                for state, change in layer.trace(x, context):
+                    x, log_det = state, log_det + change
+                    traced[next(entries).name] = (x, log_det)
+                continue
             if isinstance(layer, Split):
                 x, split_off = layer(x)
                 log_prob = log_prob + normal(split_off, *layer.prior(x))
@@ -168,7 +171,7 @@ class Flow(nn.Module):
                 x, change = layer(x, context)
                 log_det = log_det + change
             if trace:
-                traced[entry.name] = (x, log_det)
+                traced[next(entries).name] = (x, log_det)
         log_prob = log_prob + self._last_log_prob(x, context) + log_det
         return Pass(log_prob, Latents((*parts, x), log_det), traced)
 
@@ -208,7 +211,7 @@ class Flow(nn.Module):
         *split_off, x = latents.parts
         self._check_context(context, len(x))
         traced: dict[str, Tensor] = {}
-        for entry, layer in reversed(layers_of_pass(self._entries, self._stack(), every=True)):
+        for entry, layer in reversed(list(zip(self._entries, layers_of_pass(self._stack(), every=True), strict=True))):
             traced[entry.name] = x
             x = layer.inverse(x, split_off.pop()) if isinstance(layer, Split) else layer.inverse(x, context)
         return x, traced
@@ -257,7 +260,7 @@ class Flow(nn.Module):
         *split_off, last = noise
         self._check_context(context, len(last))
         x = self.last_latent(last, temperature, context)
-        for _, layer in reversed(layers_of_pass(self._entries, self._stack())):
+        for layer in reversed(layers_of_pass(self._stack())):
             if isinstance(layer, Split):
                 mean, log_scale = layer.prior(x)
                 x = layer.inverse(x, mean + temperature * log_scale.exp() * split_off.pop())

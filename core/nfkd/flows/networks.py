@@ -14,7 +14,7 @@ from torch.nn import functional
 from nfkd.flows.precision import in_precision, narrowed
 
 _WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
-_LOG_SCALE_FACTOR = 3.0
+LOG_SCALE_FACTOR = 3.0
 _SPREAD = 2.0  # in standard deviations of a unit's input
 
 
@@ -136,6 +136,7 @@ class ZeroLast(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int | None) -> None:
         super().__init__()
+        self.kernel = kernel
         spatial = () if kernel is None else (kernel, kernel)
         self.weight = nn.Parameter(torch.zeros(outputs, inputs, *spatial)) if inputs else None
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -143,7 +144,7 @@ class ZeroLast(nn.Module):
 
     def scale(self) -> Tensor:
         """Return the learned scale exp(3s) of every output, (outputs,)."""
-        return (_LOG_SCALE_FACTOR * self.log_scale).exp()
+        return (LOG_SCALE_FACTOR * self.log_scale).exp()
 
     def forward(self, h: Tensor) -> Tensor:
         """Return the scaled outputs, (B, outputs, …)."""

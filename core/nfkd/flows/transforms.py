@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LARGEST_LOG_SCALE = math.log(1000.0)
-_SIGMOID_OFFSET = 2.0  # sigmoid(2) = 0.88: near the identity at the start
+LARGEST_LOG_SCALE = math.log(1000.0)
+SIGMOID_OFFSET = 2.0  # sigmoid(2) = 0.88: near the identity at the start
 
 
 class Elementwise(ABC):
@@ -71,7 +71,7 @@ class Affine(Elementwise):
     @staticmethod
     def _shift_and_log_scale(parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = parameters.unbind(-1)
-        return shift, _LARGEST_LOG_SCALE * (raw / _LARGEST_LOG_SCALE).tanh()
+        return shift, LARGEST_LOG_SCALE * (raw / LARGEST_LOG_SCALE).tanh()
 
 
 class Additive(Elementwise):
@@ -89,7 +89,7 @@ class Additive(Elementwise):
 
 
 def _log_sigmoid(raw: Tensor) -> Tensor:
-    return functional.logsigmoid(raw + _SIGMOID_OFFSET)
+    return functional.logsigmoid(raw + SIGMOID_OFFSET)
 
 
 def _log_double_sigmoid(raw: Tensor) -> Tensor:
@@ -117,6 +117,7 @@ class ShiftScale(Elementwise):
     parameters = 2
 
     def __init__(self, bound: Literal["sigmoid", "double_sigmoid", "tanh"]) -> None:
+        self.bound = bound
         self._bound = _BOUNDS[bound]
 
     def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:

@@ -273,7 +273,12 @@ def test_a_balance_turns_weights_into_gradient_shares(flows: Flows, digits: Data
 def test_the_gradient_of_a_balanced_step_is_that_of_its_total(flows: Flows, digits: Dataset, x) -> None:
     loss = backward(config({"nll": 3, "lkd": 1, "skd": 1}, balance="gradient_norm"), *flows, digits, x)
     balanced = gradients(flows[0])
-    plain = backward(config(dict(loss.weights), normalize_weights=False), *flows, digits, x)
+    plain = backward(
+        config({name: float(weight) for name, weight in loss.weights.items()}, normalize_weights=False),
+        *flows,
+        digits,
+        x,
+    )
     assert plain.total.item() == pytest.approx(loss.total.item())
     torch.testing.assert_close(balanced, gradients(flows[0]))
 
