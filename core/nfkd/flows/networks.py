@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nfkd.flows.precision import in_precision, narrowed
+from nfkd.flows.convolutions import Convolution, Convolutions, convolve, transforming
+from nfkd.flows.precision import in_precision, narrowed, narrows
 
 _WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
 _LOG_SCALE_FACTOR = 3.0
+_BY_PIXELS = {"cpu", "meta"}
+"""Devices whose convolutions are slower than matrix products; the meta device stands for the CPU."""
 _SPREAD = 2.0  # in standard deviations of a unit's input
 
 
@@ -204,6 +207,7 @@ class CouplingNetwork(Network):
             [_spread_norm(hidden, generator) if kernel is None else Norm(hidden) for kernel in kernels]
         )
         self.last = ZeroLast(hidden, outputs, last_kernel)
+        self._convolves = (*kernels, last_kernel) == (3, 1, 3)
 
     def _hidden(self) -> Iterator[tuple[Tensor, Norm]]:
         return zip(self.weights, cast("list[Norm]", self.norms), strict=True)
@@ -211,9 +215,23 @@ class CouplingNetwork(Network):
     @in_precision
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
+        layers = self.convolutions(x)
+        if layers is not None:
+            return convolve(x, layers, narrow=narrows(x, layers[0].weight))
         for weight, norm in self._hidden():
             x = functional.relu(affine(x, *norm.fold(weight)))
         return self.last(x)
+
+    def convolutions(self, x: Tensor) -> Convolutions | None:
+        """Return the network for `convolve`, if that is faster here and gives all derivatives that are wanted."""
+        if not self._convolves or x.device.type not in _BY_PIXELS or transforming():
+            return None
+        (w1, norm1), (w2, norm2), last = *self._hidden(), self.last
+        return (
+            Convolution(w1, norm1.bias, norm1.log_scale),
+            Convolution(w2, norm2.bias, norm2.log_scale),
+            Convolution(cast("Tensor", last.weight), last.bias, last.log_scale, _LOG_SCALE_FACTOR),
+        )
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
