@@ -57,6 +57,11 @@ def in_precision(network: Method) -> Method:
     return cast("Method", run)
 
 
+def narrows_networks(x: Tensor) -> bool:
+    """Return whether networks with this input, outside of them, are in bf16."""
+    return _chosen.get() == "bf16" and x.dtype != torch.float64
+
+
 def narrows(*operands: Tensor) -> bool:
     """Return whether a bf16 network rounds these operands: float64 is not rounded."""
     return _inside.get() and all(operand.dtype != torch.float64 for operand in operands)
