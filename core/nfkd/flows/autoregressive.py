@@ -72,6 +72,11 @@ class MaskedAutoregressive(SequentialLayer):
         return self._unordered(self.solve(y.index_select(1, self.order), context))
 
     @property
+    def transform(self) -> Elementwise:
+        """The transform f."""
+        return self._transform
+
+    @property
     def tokens(self) -> int:
         """D: every feature is a token."""
         return len(self.order)

@@ -102,14 +102,10 @@ class ActNormLinear(Mixing, ABC):
         """Return W."""
         return self._folded(None)[0]
 
-    def as_affine(self) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return weight and bias of the layer, and its log|det| for each pixel."""
-        weight, log_det = self._folded(None if self.norm is None else self.norm.log_scale)
-        return weight, None if self.norm is None else weight @ self.norm.bias, log_det
-
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the mixed channels and the log-determinant."""
-        weight, bias, log_det = self.as_affine()
+        weight, log_det = self._folded(None if self.norm is None else self.norm.log_scale)
+        bias = None if self.norm is None else weight @ self.norm.bias
         return affine(x, weight, bias), (math.prod(x.shape[2:]) * log_det).expand(len(x))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:

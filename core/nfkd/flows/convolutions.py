@@ -1,6 +1,6 @@
-"""The convolutional network of an image coupling as matrix products over pixels, with its derivatives by hand.
+"""The convolutional networks of image couplings as matrix products over pixels, with gradients by hand.
 
-The network is a 3×3 convolution to many hidden channels, a 1×1 convolution, and a 3×3 convolution back, with ReLUs
+A network is a 3×3 convolution to many hidden channels, a 1×1 convolution, and a 3×3 convolution back, with ReLUs
 between. Both 3×3 convolutions have few channels on one side, where their nine neighbours are gathered (`unfold`) or
 added up (`fold`); all products are then of matrices with a row for each pixel. oneDNN's convolutions take twice as
 long: they reorder weights and images at every call.
@@ -9,55 +9,16 @@ long: they reorder weights and images at every call.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 from torch.nn import functional
 
+from nfkd.flows.fused import FusedOperation
 
-class Convolution(NamedTuple):
-    """A convolution with weight w·exp(s), (outputs, inputs, k, k), and bias b·exp(s), where s = factor · log_scale."""
-
-    weight: Tensor
-    bias: Tensor
-    log_scale: Tensor
-    factor: float = 1.0
-
-    def scale(self) -> Tensor:
-        """Return exp(s), (outputs,)."""
-        return self.log_scale.exp() if self.factor == 1 else (self.factor * self.log_scale).exp()
-
-    def apply(self, x: Tensor, *, narrow: bool) -> Tensor:
-        """Return the outputs by torch's convolution; see `convolve`."""
-        scale = self.scale()
-        weight, bias = self.weight * scale.view(-1, 1, 1, 1), self.bias * scale
-        if narrow:
-            x, weight, bias = x.bfloat16(), weight.bfloat16(), bias.bfloat16()
-        return functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-
-    def gradients(self, by_weight: Tensor, by_bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of weight, bias and log_scale from those of w·exp(s) and b·exp(s)."""
-        scale = self.scale()
-        weight = _scaled(by_weight, scale.view(-1, 1, 1, 1), self.weight.dtype)
-        bias = by_bias * scale
-        log_scale = (weight * self.weight).flatten(1).sum(1).addcmul_(bias, self.bias)
-        return weight, bias, log_scale if self.factor == 1 else log_scale.mul_(self.factor)
-
-
-Convolutions = tuple[Convolution, Convolution, Convolution]
-"""The network: kernel sizes 3, 1 and 3."""
-
-
-def transforming() -> bool:
-    """Return whether a transform of `torch.func` or forward differentiation is active; both need torch's own steps."""
-    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
-
-
-def unfold(x: Tensor) -> Tensor:
-    """Return the nine neighbours of each pixel, (B·H·W, 9·C) in rows, then columns, of x, (B, H, W, C); zero outside."""
-    return windows(functional.pad(x, (0, 0, 1, 1, 1, 1)).contiguous())
+PARAMETERS = 9
+"""Of a network: weight w, bias b and s of each convolution, with weight w·exp(c·s) and bias b·exp(c·s)."""
 
 
 def windows(padded: Tensor) -> Tensor:
@@ -68,55 +29,30 @@ def windows(padded: Tensor) -> Tensor:
     return padded.as_strided(size, stride).reshape(-1, 9 * channels)
 
 
-def fold(rows: Tensor, batch: int, height: int, width: int) -> Tensor:
+def with_border(x: Tensor) -> Tensor:
+    """Return images, (B, H, W, C), with a border of zeros."""
+    return functional.pad(x, (0, 0, 1, 1, 1, 1)).contiguous()
+
+
+def unfold(x: Tensor) -> Tensor:
+    """Return the nine neighbours of each pixel, (B·H·W, 9·C) in rows, then columns, of x, (B, H, W, C); zero outside."""
+    return windows(with_border(x))
+
+
+def fold(rows: Tensor, size: Sequence[int]) -> Tensor:
     """Return the transpose of `unfold`, (B, H, W, C): sums over the windows, (B·H·W, 9·C), which it overwrites."""
-    windows = rows.view(batch, height, width, 3, -1)
-    row = windows[:, :, :, 1]
-    row[:, :-1].add_(windows[:, 1:, :, 0])
-    row[:, 1:].add_(windows[:, :-1, :, 2])
-    columns = row.unflatten(-1, (3, -1))
-    column = columns[:, :, :, 1]
-    column[:, :, :-1].add_(columns[:, :, 1:, 0])
-    column[:, :, 1:].add_(columns[:, :, :-1, 2])
+    batch, height, width = size
+    upper, row, lower = rows.view(batch, height, width, 3, -1).unbind(3)
+    row[:, :-1].add_(upper[:, 1:])
+    row[:, 1:].add_(lower[:, :-1])
+    left, column, right = row.unflatten(3, (3, -1)).unbind(3)
+    column[:, :, :-1].add_(left[:, :, 1:])
+    column[:, :, 1:].add_(right[:, :, :-1])
     return column
 
 
-def convolve(x: Tensor, layers: Convolutions, *, narrow: bool) -> Tensor:
-    """Return the outputs of the network, (B, outputs, H, W).
-
-    Parameters
-    ----------
-    x
-        (B, inputs, H, W).
-    layers
-        The network.
-    narrow
-        Whether operands are rounded to bfloat16 (`nfkd.flows.precision`); the outputs are then bfloat16.
-    """
-    parameters = [value for layer in layers for value in layer[:3]]
-    return cast("Tensor", _Network.apply(x, [layer.factor for layer in layers], narrow, *parameters))
-
-
-def gather(parameters: Sequence[Tensor], factors: Sequence[float]) -> Convolutions:
-    """Return the network of its nine parameters."""
-    first, middle, last = (Convolution(*parameters[3 * n : 3 * n + 3], factors[n]) for n in range(3))
-    return first, middle, last
-
-
-def convolve_plainly(x: Tensor, layers: Convolutions, *, narrow: bool) -> Tensor:
-    """Return the same by torch's convolutions, which can be differentiated any number of times."""
-    first, middle, last = layers
-    h = middle.apply(first.apply(x, narrow=narrow).relu(), narrow=narrow).relu()
-    return last.apply(h, narrow=narrow)
-
-
-def _scaled(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return weight · scale, contiguous."""
-    return torch.mul(weight, scale, out=torch.empty(weight.shape, dtype=dtype, device=weight.device))
-
-
-class Saved(NamedTuple):
-    """What the backward pass of a network needs, besides its input and parameters.
+class Kept(NamedTuple):
+    """What the gradient of a network needs, besides its input.
 
     Both hidden layers, (B·H·W, hidden), and the weights as matrices: (hidden, 9·inputs), (hidden, hidden) and
     (9·outputs, hidden), the last one with its kernels flipped.
@@ -129,114 +65,154 @@ class Saved(NamedTuple):
     f3: Tensor
 
 
-def run(x: Tensor, layers: Convolutions, *, narrow: bool) -> tuple[Tensor, Saved]:
-    """Return the network's outputs, (B, H, W, outputs), for x, (B, H, W, inputs); without gradients."""
-    dtype = torch.bfloat16 if narrow else x.dtype
-    first, middle, last = layers
-    e1, e2, e3 = first.scale(), middle.scale(), last.scale()
-    f1 = _scaled(first.weight.permute(0, 2, 3, 1), e1.view(-1, 1, 1, 1), dtype).flatten(1)
-    f2 = _scaled(middle.weight.flatten(1), e2[:, None], dtype)
-    f3 = _scaled(last.weight.flip(2, 3).permute(2, 3, 0, 1), e3[:, None], dtype).flatten(0, 2)
-    h1 = torch.addmm((first.bias * e1).to(dtype), unfold(x.to(dtype)), f1.t()).relu_()
-    h2 = torch.addmm((middle.bias * e2).to(dtype), h1, f2.t()).relu_()
-    bias, size = last.bias * e3, x.shape[:3]
-    if narrow:  # oneDNN adds up in float32; `fold` would add up in bfloat16
-        kernel = f3.view(3, 3, *last.weight.shape[:2]).permute(2, 3, 0, 1).flip(2, 3)
-        image = h2.view(*size, -1).permute(0, 3, 1, 2)
-        out = functional.conv2d(image, kernel, bias.to(dtype), padding=1).permute(0, 2, 3, 1)
-    else:
-        out = fold(h2 @ f3.t(), *size) + bias
-    return out, Saved(h1, h2, f1, f2, f3)
-
-
-def run_backward(
-    x: Tensor, layers: Convolutions, saved: Saved, border: Tensor, *, inputs: bool, parameters: bool
-) -> tuple[Tensor | None, list[Tensor | None]]:
-    """Return the gradients by x, (B, H, W, inputs), and by the nine parameters; None where they are not wanted.
+class Networks:
+    """The networks of K equal steps.
 
     Parameters
     ----------
-    x, layers
-        As for `run`.
-    saved
-        As `run` returned it.
-    border
-        The gradient by the outputs with a border of zeros, (B, H + 2, W + 2, outputs).
-    inputs, parameters
-        Which gradients are wanted.
+    parameters
+        Those of every step, `PARAMETERS` each.
+    factors
+        c of each convolution.
+    narrow
+        Whether operands are rounded to bfloat16 (`nfkd.flows.precision`).
     """
-    h1, h2, f1, f2, f3 = saved
-    gathered = windows(border)
-    d2 = torch.ops.aten.threshold_backward(gathered @ f3, h2, 0)
-    d1 = torch.ops.aten.threshold_backward(d2 @ f2, h1, 0)
-    by_x: Tensor | None = None
-    if inputs and h1.dtype == x.dtype:
-        by_x = fold(d1 @ f1, *x.shape[:3])
-    elif inputs:
-        kernel = f1.view(-1, 3, 3, x.shape[3]).permute(3, 0, 1, 2).flip(2, 3)
-        image = d1.view(*x.shape[:3], -1).permute(0, 3, 1, 2)
-        by_x = functional.conv2d(image, kernel, padding=1).permute(0, 2, 3, 1)
-    if not parameters:
-        return by_x, [None] * 9
-    first, middle, last = layers
-    g1 = (d1.t() @ unfold(x.to(h1.dtype))).view(-1, 3, 3, x.shape[3]).permute(0, 3, 1, 2)
-    g2 = (d2.t() @ h1).view_as(middle.weight)
-    g3 = (gathered.t() @ h2).view(3, 3, *last.weight.shape[:2]).flip(0, 1).permute(2, 3, 0, 1)
-    return by_x, [
-        *first.gradients(g1, d1.sum(0, dtype=x.dtype)),
-        *middle.gradients(g2, d2.sum(0, dtype=x.dtype)),
-        *last.gradients(g3, border.sum((0, 1, 2), dtype=x.dtype)),
-    ]
 
-
-class _Network(Function):
-    """`convolve`; its backward pass is that of `convolve_plainly` where it is differentiated again."""
+    def __init__(self, parameters: Sequence[Sequence[Tensor]], factors: Sequence[float], *, narrow: bool) -> None:
+        self._factors, self.narrow = factors, narrow
+        columns = list(zip(*parameters, strict=True))
+        self._weights = columns[::3]
+        self._biases = [torch.stack(column) for column in columns[1::3]]
+        log_scales = [torch.stack(column) for column in columns[2::3]]
+        self._scales = [self._times(value, factor).exp_() for value, factor in zip(log_scales, factors, strict=True)]
+        folded = [bias * scale for bias, scale in zip(self._biases, self._scales, strict=True)]
+        self._dtype = torch.bfloat16 if narrow else folded[0].dtype
+        self._folded = [each.to(self._dtype).unbind() for each in folded]
+        self._each_scale = [each.unbind() for each in self._scales]
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, factors: list[float], narrow: bool, *parameters: Tensor) -> Tensor:  # noqa: FBT001
-        out, saved = run(x.permute(0, 2, 3, 1), gather(parameters, factors), narrow=narrow)
-        ctx.save_for_backward(x, *parameters, *saved)
-        ctx.options = factors, narrow
-        return out.permute(0, 3, 1, 2)
+    def _times(value: Tensor, factor: float) -> Tensor:
+        return value if factor == 1 else value.mul_(factor)
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, *rest = ctx.saved_tensors
-        parameters, saved, (factors, narrow) = rest[:9], Saved(*rest[9:]), ctx.options
-        needs, [gradient] = ctx.needs_input_grad, gradients
-        if torch.is_grad_enabled():
+    def _scaled(self, weight: Tensor, scale: Tensor, *, narrow: bool) -> Tensor:
+        """Return weight · scale, contiguous."""
+        dtype = torch.bfloat16 if narrow else scale.dtype
+        return torch.mul(weight, scale, out=torch.empty(weight.shape, dtype=dtype, device=weight.device))
 
-            def plain(x: Tensor, *parameters: Tensor) -> Tensor:
-                return convolve_plainly(x, gather(parameters, factors), narrow=narrow)
-
-            by_x, *by_parameters = differentiable(plain, [x, *parameters], [gradient], [needs[0], *needs[3:]])
+    def forward(self, step: int, x: Tensor) -> tuple[Tensor, Kept]:
+        """Return the outputs, (B, H, W, outputs), for x, (B, H, W, inputs)."""
+        (w1, w2, w3), (s1, s2, s3) = (each[step] for each in self._weights), (each[step] for each in self._each_scale)
+        b1, b2, b3 = (each[step] for each in self._folded)
+        f1 = self._scaled(w1.permute(0, 2, 3, 1), s1.view(-1, 1, 1, 1), narrow=self.narrow).flatten(1)
+        f2 = self._scaled(w2.flatten(1), s2.unsqueeze(1), narrow=self.narrow)
+        f3 = self._scaled(w3.flip(2, 3).permute(2, 3, 0, 1), s3.unsqueeze(1), narrow=self.narrow).flatten(0, 2)
+        h1 = torch.addmm(b1, unfold(x.to(self._dtype)), f1.t()).relu_()
+        h2 = torch.addmm(b2, h1, f2.t()).relu_()
+        size = x.shape[:3]
+        if self.narrow:  # oneDNN adds up in float32; `fold` would add up in bfloat16
+            kernel = f3.view(3, 3, len(w3), -1).flip(0, 1).permute(2, 3, 0, 1)
+            image = h2.view(*size, -1).permute(0, 3, 1, 2)
+            out = functional.conv2d(image, kernel, b3, padding=1).permute(0, 2, 3, 1)
         else:
-            border = functional.pad(gradient.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
-            images, layers = x.permute(0, 2, 3, 1), gather(parameters, factors)
-            by_x, by_parameters = run_backward(
-                images, layers, saved, border, inputs=needs[0], parameters=any(needs[3:])
-            )
-            by_x = None if by_x is None else by_x.permute(0, 3, 1, 2).to(x.dtype)
-        return (by_x, None, None, *by_parameters)
+            out = fold(h2.mm(f3.t()), size) + b3
+        return out, Kept(h1, h2, f1, f2, f3)
+
+    def prepare(self) -> None:
+        """Make room for the gradients by the parameters."""
+        self._of_folded = [torch.empty_like(each) for each in self._scales]
+        self._of_scales = [torch.empty_like(each) for each in self._scales]
+        self._of_weights: list[list[Tensor]] = [[] for _ in self._weights]
+
+    def backward(self, step: int, border: Tensor, x: Tensor, kept: Kept, *, trained: bool) -> Tensor:
+        """Return the gradient by x, (B, H, W, inputs); keep those by the parameters of the step, after `prepare`.
+
+        Parameters
+        ----------
+        step
+            From the last to the first.
+        border
+            The gradient by the outputs, with a border of zeros.
+        x, kept
+            The input, and what `forward` returned.
+        trained
+            Whether gradients by the parameters are wanted.
+        """
+        h1, h2, f1, f2, f3 = kept
+        channels = x.shape[3]
+        gathered = windows(border)
+        d2 = torch.ops.aten.threshold_backward(gathered.mm(f3), h2, 0)
+        d1 = torch.ops.aten.threshold_backward(d2.mm(f2), h1, 0)
+        if trained:
+            g1 = d1.t().mm(unfold(x.to(h1.dtype))).view(-1, 3, 3, channels).permute(0, 3, 1, 2)
+            g2 = d2.t().mm(h1).unflatten(1, (-1, 1, 1))
+            g3 = gathered.t().mm(h2).view(3, 3, -1, h2.shape[1]).flip(0, 1).permute(2, 3, 0, 1)
+            for number, (by_weight, rows) in enumerate(((g1, d1), (g2, d2), (g3, border.flatten(0, 2)))):
+                self._keep(number, step, by_weight, rows)
+        if not self.narrow:
+            return fold(d1.mm(f1), x.shape[:3])
+        kernel = f1.view(-1, 3, 3, channels).flip(1, 2).permute(3, 0, 1, 2)
+        image = d1.view(*x.shape[:3], -1).permute(0, 3, 1, 2)
+        return functional.conv2d(image, kernel, padding=1).permute(0, 2, 3, 1)
+
+    def _keep(self, number: int, step: int, by_weight: Tensor, rows: Tensor) -> None:
+        scale, weight = self._each_scale[number][step], self._weights[number][step]
+        torch.sum(rows, 0, dtype=scale.dtype, out=self._of_folded[number][step])
+        of_weight = self._scaled(by_weight, scale.view(-1, 1, 1, 1), narrow=False)
+        torch.sum((of_weight * weight).flatten(1), 1, out=self._of_scales[number][step])
+        self._of_weights[number].append(of_weight)
+
+    def gradients(self) -> list[list[Tensor]]:
+        """Return the gradients by the parameters of each step, after `backward` of all steps."""
+        found: list[Sequence[Tensor]] = []
+        for number, factor in enumerate(self._factors):
+            of_bias = self._of_folded[number] * self._scales[number]
+            of_log_scale = self._of_scales[number].addcmul_(of_bias, self._biases[number])
+            found += [self._of_weights[number][::-1], of_bias.unbind(), self._times(of_log_scale, factor).unbind()]
+        return [list(each) for each in zip(*found, strict=True)]
 
 
-def differentiable(
-    function: Any, inputs: Sequence[Tensor], gradients: Sequence[Tensor], needs: Sequence[bool]
-) -> list[Tensor | None]:
-    """Return the gradients of a function's inputs as a graph that can be differentiated again.
+class Convolve(FusedOperation):
+    """A network, from x, (B, inputs, H, W), and its nine parameters to its outputs, (B, outputs, H, W).
 
     Parameters
     ----------
-    function
-        Returns a tensor or several.
-    inputs
-        Its inputs.
-    gradients
-        By its outputs.
-    needs
-        For each input, whether its gradient is wanted; None is returned for the others.
+    factors, narrow
+        As for `Networks`; the outputs have x's dtype.
     """
-    copies = [value.view_as(value) for value in inputs]
-    wanted = [copy for copy, need in zip(copies, needs, strict=True) if need]
-    found = iter(torch.autograd.grad(function(*copies), wanted, gradients, create_graph=True))
-    return [next(found) if need else None for need in needs]
+
+    def __init__(self, factors: Sequence[float], *, narrow: bool) -> None:
+        self._factors, self._narrow = factors, narrow
+
+    def plain(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the outputs of torch's convolutions."""
+        x, *parameters = inputs
+        for number, factor in enumerate(self._factors):
+            weight, bias, log_scale = parameters[3 * number : 3 * number + 3]
+            scale = (factor * log_scale).exp()
+            operands = [x, weight * scale.view(-1, 1, 1, 1), bias * scale]
+            if self._narrow:
+                operands = [each.bfloat16() for each in operands]
+            x = functional.conv2d(*operands, padding=weight.shape[-1] // 2)
+            x = x if number == 2 else x.relu()
+        return (x.to(inputs[0].dtype),)
+
+    def compute(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Sequence[Tensor], Any]:
+        """Return the outputs and what the gradient needs."""
+        networks = Networks([inputs[1:]], self._factors, narrow=self._narrow)
+        out, kept = networks.forward(0, inputs[0].permute(0, 2, 3, 1))
+        return (out.permute(0, 3, 1, 2).to(inputs[0].dtype),), kept, networks
+
+    def gradients(
+        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """Return the gradients."""
+        networks, trained, [gradient] = rest, any(each.requires_grad for each in inputs[1:]), of_outputs
+        if gradient is None:
+            return [None] * len(inputs)
+        if trained:
+            networks.prepare()
+        kept = Kept(*saved)
+        border = with_border(gradient.permute(0, 2, 3, 1).to(kept.h1.dtype))
+        of_x = networks.backward(0, border, inputs[0].permute(0, 2, 3, 1), kept, trained=trained)
+        of_parameters = networks.gradients()[0] if trained else [None] * PARAMETERS
+        return [of_x.permute(0, 3, 1, 2).to(inputs[0].dtype), *of_parameters]

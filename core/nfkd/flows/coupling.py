@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
-from nfkd.flows.bijections import ActNormLinear
-from nfkd.flows.convolutions import Convolutions
-from nfkd.flows.image_step import image_step
 from nfkd.flows.layer import Layer, sum_each
-from nfkd.flows.networks import CouplingNetwork, Network, with_context
-from nfkd.flows.precision import narrows_networks
-from nfkd.flows.transforms import Elementwise, ShiftScale
+from nfkd.flows.networks import Network, with_context
+from nfkd.flows.transforms import Elementwise
 
 
 class Coupling(Layer):
@@ -41,27 +34,33 @@ class Coupling(Layer):
     ) -> None:
         super().__init__()
         half = channels // 2
+        self.channels = channels
         self._sizes = [half, channels - half]
-        self.transform = transform
+        self._transform = transform
         self.first = nn.Parameter(torch.zeros(half, transform.parameters)) if transforms_first else None
         self.network = network
+
+    @property
+    def transform(self) -> Elementwise:
+        """The transform f."""
+        return self._transform
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return (a, f(b)) and the log-determinant."""
         a, b = x.split(self._sizes, dim=1)
         parameters = self._transform_parameters(a, context)
         if self.first is None:
-            b, slopes = self.transform.forward(b, parameters)
+            b, slopes = self._transform.forward(b, parameters)
             return torch.cat([a, b], dim=1), sum_each(slopes)
-        y, slopes = self.transform.forward(x, torch.cat([self.first.expand(len(x), -1, -1), parameters], dim=1))
+        y, slopes = self._transform.forward(x, torch.cat([self.first.expand(len(x), -1, -1), parameters], dim=1))
         return y, sum_each(slopes)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return (a, b) from (a, f(b))."""
         a, b = y.split(self._sizes, dim=1)
         if self.first is not None:
-            a = self.transform.inverse(a, self.first.expand(len(y), -1, -1))
-        return torch.cat([a, self.transform.inverse(b, self._transform_parameters(a, context))], dim=1)
+            a = self._transform.inverse(a, self.first.expand(len(y), -1, -1))
+        return torch.cat([a, self._transform.inverse(b, self._transform_parameters(a, context))], dim=1)
 
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialise the network's norms from the first batch."""
@@ -74,7 +73,7 @@ class Coupling(Layer):
     def _transform_parameters(self, a: Tensor, context: Tensor | None) -> Tensor:
         """Return the parameters of f, (B, channels, …, P)."""
         outputs = self.network(with_context(a, context))
-        return outputs.unflatten(1, (-1, self.transform.parameters)).movedim(2, -1)
+        return outputs.unflatten(1, (-1, self._transform.parameters)).movedim(2, -1)
 
 
 class CheckerboardCoupling(Coupling):
@@ -103,12 +102,12 @@ class CheckerboardCoupling(Coupling):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the image with transformed dark squares, and the log-determinant."""
-        y, slopes = self.transform.forward(x, self._transform_parameters(self._network_input(x), context))
+        y, slopes = self._transform.forward(x, self._transform_parameters(self._network_input(x), context))
         return torch.where(self.dark, y, x), sum_each(slopes * self.dark)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the image before the coupling."""
-        x = self.transform.inverse(y, self._transform_parameters(self._network_input(y), context))
+        x = self._transform.inverse(y, self._transform_parameters(self._network_input(y), context))
         return torch.where(self.dark, x, y)
 
     def _network_input(self, x: Tensor) -> Tensor:
@@ -133,26 +132,9 @@ class FlowStep(Layer):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the step's output and the log-determinant."""
-        if context is None and (layers := self._convolutions(x)) is not None:
-            return self._step(x, layers)
         x, mixed = self.mixing(x)
         x, coupled = self.coupling(x, context)
         return x, mixed + coupled
-
-    def _convolutions(self, x: Tensor) -> Convolutions | None:
-        """Return the coupling's network, if the step can be one operation."""
-        coupling = self.coupling
-        if type(coupling) is not Coupling or not isinstance(coupling.network, CouplingNetwork):
-            return None
-        if not isinstance(self.mixing, ActNormLinear) or not isinstance(coupling.transform, ShiftScale):
-            return None
-        return coupling.network.convolutions(x)
-
-    def _step(self, x: Tensor, layers: Convolutions) -> tuple[Tensor, Tensor]:
-        weight, bias, log_det = cast("ActNormLinear", self.mixing).as_affine()
-        bound = cast("ShiftScale", cast("Coupling", self.coupling).transform).bound
-        y, coupled = image_step(x, weight, bias, layers, bound, narrow=narrows_networks(x))
-        return y, coupled + math.prod(x.shape[2:]) * log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the step's input."""

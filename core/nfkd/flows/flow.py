@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nfkd.flows.denoising import denoised
+from nfkd.flows.fused_steps import StepRun, grouped
 from nfkd.flows.guidance import guided, takes_guidance
 from nfkd.flows.inputs import check_context, check_examples, check_parts, check_sampling, describe_type
 from nfkd.flows.jacobi import TOLERANCE, Direction, JacobiReport, SampleMethod, SequentialLayer, check_method, jacobi
@@ -76,6 +77,7 @@ class Flow(nn.Module):
         self._entries = list(entries)
         self.layers = nn.ModuleList(layers)
         self.prior = prior
+        self._grouped: tuple[list[Layer | Split], list[Layer | Split | StepRun]] = ([], [])
         self.unsupported: dict[Capability, str] = {}
         self.register_buffer("_initialized", torch.tensor(0, dtype=torch.uint8))
         self._ready: bool | None = None  # reading the buffer at every step would wait for the device
@@ -105,6 +107,17 @@ class Flow(nn.Module):
 
     def _stack(self) -> list[Layer | Split]:
         return cast("list[Layer | Split]", list(self.layers))
+
+    def _pass(self, x: Tensor) -> Iterator[Layer | Split | StepRun]:
+        """Yield the layers of a pass of x, with equal steps as one where they are computed as one operation."""
+        layers = self._stack()
+        if layers != self._grouped[0]:
+            self._grouped = layers, grouped(layers)
+        for layer in self._grouped[1]:
+            if isinstance(layer, StepRun) and not layer.fits(x):
+                yield from layer.steps
+            else:
+                yield layer
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -157,7 +170,14 @@ class Flow(nn.Module):
         log_prob = log_det = x.new_zeros(len(x))
         parts: list[Tensor] = []
         traced: dict[str, tuple[Tensor, Tensor]] = {}
-        for entry, layer in zip(self._entries, self._stack(), strict=True):
+        entries = iter(self._entries)
+        for layer in self._pass(x):
+            if isinstance(layer, StepRun) and trace:
+                for state, change in layer.trace(x, context):
+                    log_det = log_det + change
+                    traced[next(entries).name] = (state, log_det)
+                x = next(reversed(traced.values()))[0]
+                continue
             if isinstance(layer, Split):
                 x, split_off = layer(x)
                 log_prob = log_prob + normal(split_off, *layer.prior(x))
@@ -166,7 +186,7 @@ class Flow(nn.Module):
                 x, change = layer(x, context)
                 log_det = log_det + change
             if trace:
-                traced[entry.name] = (x, log_det)
+                traced[next(entries).name] = (x, log_det)
         log_prob = log_prob + self._last_log_prob(x, context) + log_det
         return Pass(log_prob, Latents((*parts, x), log_det), traced)
 

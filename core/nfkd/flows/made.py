@@ -82,6 +82,11 @@ class MADE(nn.Module):
     def _mask(self, layer: int) -> Tensor:
         return self.get_buffer(self._masks[layer])
 
+    @property
+    def masks(self) -> list[Tensor]:
+        """The mask of every matrix, (outputs, inputs), 1 where a weight is used; none with one element."""
+        return [self._mask(layer) for layer in range(len(self._masks))]
+
     @in_precision
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the parameters of all elements at once.

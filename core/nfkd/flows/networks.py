@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nfkd.flows.convolutions import Convolution, Convolutions, convolve, transforming
+from nfkd.flows.convolutions import Convolve
+from nfkd.flows.fused import fusible
 from nfkd.flows.precision import in_precision, narrowed, narrows
 
 _WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
-_LOG_SCALE_FACTOR = 3.0
-_BY_PIXELS = {"cpu", "meta"}
-"""Devices whose convolutions are slower than matrix products; the meta device stands for the CPU."""
+LOG_SCALE_FACTOR = 3.0
+CONVOLUTION_FACTORS = (1.0, 1.0, LOG_SCALE_FACTOR)
+"""Of the logarithmic scales of the convolutions of a `CouplingNetwork`."""
 _SPREAD = 2.0  # in standard deviations of a unit's input
 
 
@@ -139,6 +140,7 @@ class ZeroLast(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int | None) -> None:
         super().__init__()
+        self.kernel = kernel
         spatial = () if kernel is None else (kernel, kernel)
         self.weight = nn.Parameter(torch.zeros(outputs, inputs, *spatial)) if inputs else None
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -146,7 +148,7 @@ class ZeroLast(nn.Module):
 
     def scale(self) -> Tensor:
         """Return the learned scale exp(3s) of every output, (outputs,)."""
-        return (_LOG_SCALE_FACTOR * self.log_scale).exp()
+        return (LOG_SCALE_FACTOR * self.log_scale).exp()
 
     def forward(self, h: Tensor) -> Tensor:
         """Return the scaled outputs, (B, outputs, …)."""
@@ -207,7 +209,7 @@ class CouplingNetwork(Network):
             [_spread_norm(hidden, generator) if kernel is None else Norm(hidden) for kernel in kernels]
         )
         self.last = ZeroLast(hidden, outputs, last_kernel)
-        self._convolves = (*kernels, last_kernel) == (3, 1, 3)
+        self.convolves = (*kernels, last_kernel) == (3, 1, 3)
 
     def _hidden(self) -> Iterator[tuple[Tensor, Norm]]:
         return zip(self.weights, cast("list[Norm]", self.norms), strict=True)
@@ -215,23 +217,16 @@ class CouplingNetwork(Network):
     @in_precision
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
-        layers = self.convolutions(x)
-        if layers is not None:
-            return convolve(x, layers, narrow=narrows(x, layers[0].weight))
+        if self.convolves and fusible(x):
+            return Convolve(CONVOLUTION_FACTORS, narrow=narrows(x, self.weights[0]))([x, *self._parameters_in_order()])[0]
         for weight, norm in self._hidden():
             x = functional.relu(affine(x, *norm.fold(weight)))
         return self.last(x)
 
-    def convolutions(self, x: Tensor) -> Convolutions | None:
-        """Return the network for `convolve`, if that is faster here and gives all derivatives that are wanted."""
-        if not self._convolves or x.device.type not in _BY_PIXELS or transforming():
-            return None
-        (w1, norm1), (w2, norm2), last = *self._hidden(), self.last
-        return (
-            Convolution(w1, norm1.bias, norm1.log_scale),
-            Convolution(w2, norm2.bias, norm2.log_scale),
-            Convolution(cast("Tensor", last.weight), last.bias, last.log_scale, _LOG_SCALE_FACTOR),
-        )
+    def _parameters_in_order(self) -> list[Tensor]:
+        """Return weight, bias and logarithmic scale of each layer."""
+        hidden = [value for weight, norm in self._hidden() for value in (weight, norm.bias, norm.log_scale)]
+        return [*hidden, cast("Tensor", self.last.weight), self.last.bias, self.last.log_scale]
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:

@@ -41,6 +41,11 @@ def networks_in(precision: Precision) -> Iterator[None]:
         _chosen.reset(token)
 
 
+def chosen_precision() -> Precision:
+    """Return the precision of the networks of flows in this thread."""
+    return _chosen.get()
+
+
 def in_precision(network: Method) -> Method:
     """Decorate a network's method: inside it `narrowed` has an effect, and its result gets the input's dtype."""
 
@@ -55,11 +60,6 @@ def in_precision(network: Method) -> Method:
             _inside.reset(token)
 
     return cast("Method", run)
-
-
-def narrows_networks(x: Tensor) -> bool:
-    """Return whether networks with this input, outside of them, are in bf16."""
-    return _chosen.get() == "bf16" and x.dtype != torch.float64
 
 
 def narrows(*operands: Tensor) -> bool:

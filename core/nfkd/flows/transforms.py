@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LARGEST_LOG_SCALE = math.log(1000.0)
-_SIGMOID_OFFSET = 2.0  # sigmoid(2) = 0.88: near the identity at the start
+LARGEST_LOG_SCALE = math.log(1000.0)
+SIGMOID_OFFSET = 2.0  # sigmoid(2) = 0.88: near the identity at the start
 
 
 class Elementwise(ABC):
@@ -68,7 +68,7 @@ class Affine(Elementwise):
     @staticmethod
     def _shift_and_log_scale(parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = parameters.unbind(-1)
-        return shift, _LARGEST_LOG_SCALE * (raw / _LARGEST_LOG_SCALE).tanh()
+        return shift, LARGEST_LOG_SCALE * (raw / LARGEST_LOG_SCALE).tanh()
 
 
 class Additive(Elementwise):
@@ -101,7 +101,7 @@ class Bound(NamedTuple):
 
 
 def _log_sigmoid(raw: Tensor) -> Tensor:
-    return functional.logsigmoid(raw + _SIGMOID_OFFSET)
+    return functional.logsigmoid(raw + SIGMOID_OFFSET)
 
 
 def _log_double_sigmoid(raw: Tensor) -> Tensor:
@@ -129,18 +129,19 @@ class ShiftScale(Elementwise):
     parameters = 2
 
     def __init__(self, bound: Literal["sigmoid", "double_sigmoid", "tanh"]) -> None:
-        self.bound = _BOUNDS[bound]
+        self.bound = bound
+        self.log_scale = _BOUNDS[bound]
 
     def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return (x + t)·exp(ℓ) and ℓ."""
         shift, raw = parameters.unbind(-1)
-        log_scale = self.bound.value(raw)
+        log_scale = self.log_scale.value(raw)
         return (x + shift) * log_scale.exp(), log_scale
 
     def inverse(self, y: Tensor, parameters: Tensor) -> Tensor:
         """Return y·exp(−ℓ) − t."""
         shift, raw = parameters.unbind(-1)
-        return y * (-self.bound.value(raw)).exp() - shift
+        return y * (-self.log_scale.value(raw)).exp() - shift
 
 
 def coupling_transform(coupling: Literal["affine", "additive"], scale: Literal["sigmoid", "tanh"]) -> Elementwise:

@@ -1,0 +1,113 @@
+"""Operations with gradients written by hand, in place of torch's graph of many small ones.
+
+A hand-written gradient has no second derivatives, no forward mode and no batches of gradients. Where one of these is
+wanted, an operation is computed by its plain form, of torch's own operations, from the same inputs. Both forms give the
+same up to rounding.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+_plain: ContextVar[bool] = ContextVar("plain operations only", default=False)
+
+
+class FusedOperation(ABC):
+    """A function of tensors in two forms."""
+
+    @abstractmethod
+    def plain(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the outputs, by torch's own operations."""
+
+    @abstractmethod
+    def compute(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Sequence[Tensor], Any]:
+        """Return the outputs, the tensors that `gradients` needs, and what else it needs; called without a graph."""
+
+    @abstractmethod
+    def gradients(
+        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """Return the gradient by each input, given those by the outputs (None for zero); called without a graph."""
+
+    def __call__(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the outputs of `fusible` inputs, with a graph where one is wanted."""
+        if torch.is_grad_enabled() and any(each.requires_grad for each in inputs):
+            return cast("tuple[Tensor, ...]", _Fused.apply(self, *inputs))
+        return self.compute(inputs)[0]
+
+
+@contextmanager
+def plain_operations() -> Iterator[None]:
+    """Compute all operations in this thread by their plain form, in which every module of a flow is called."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
+def fusible(data: Tensor) -> bool:
+    """Return whether operations on this input have their fused form: on the CPU, outside transforms of torch.func.
+
+    The meta device has no data, so costs are those of the plain form: an upper bound.
+    """
+    if _plain.get() or data.device.type != "cpu" or forward_ad.unpack_dual(data).tangent is not None:
+        return False
+    return _in_memory([data])
+
+
+def _in_memory(tensors: Sequence[Tensor | None]) -> bool:
+    """Return whether the tensors have data; those inside a transform of torch.func have not."""
+    try:
+        for each in tensors:
+            if each is not None:
+                each.data_ptr()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _Fused(torch.autograd.Function):
+    """A `FusedOperation` in torch's graph."""
+
+    @staticmethod
+    def forward(ctx: Any, operation: FusedOperation, *inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs, saved, ctx.rest = operation.compute(inputs)
+        ctx.operation, ctx.inputs = operation, len(inputs)
+        ctx.save_for_backward(*inputs, *saved)
+        ctx.set_materialize_grads(False)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        tensors = ctx.saved_tensors
+        inputs, saved = tensors[: ctx.inputs], tensors[ctx.inputs :]
+        if torch.is_grad_enabled() or not _in_memory(of_outputs):
+            return (None, *_plain_gradients(ctx.operation, inputs, of_outputs))
+        return (None, *ctx.operation.gradients(inputs, saved, ctx.rest, of_outputs))
+
+
+def _plain_gradients(
+    operation: FusedOperation, inputs: Sequence[Tensor], of_outputs: Sequence[Tensor | None]
+) -> Sequence[Tensor | None]:
+    """Return the gradients by the plain form, with a graph of their own where they are differentiated again."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        own = [each.view_as(each) for each in inputs]
+        outputs = operation.plain(own)
+        pairs = [(output, of) for output, of in zip(outputs, of_outputs, strict=True) if of is not None]
+        used = [each for each in own if each.requires_grad]
+        found = iter(
+            torch.autograd.grad(
+                [output for output, _ in pairs], used, [of for _, of in pairs], create_graph=again, allow_unused=True
+            )
+        )
+    return [next(found) if each.requires_grad else None for each in own]

@@ -1,0 +1,234 @@
+"""Linear layers of several equal steps of a flow, with their norms and masks folded for all steps at once.
+
+Parameters of K steps are stacked, (K, …). Gradients are by hand. States have the examples last, (features, B): halves
+and parameters are then rows, contiguous in memory.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nfkd.flows.fused_networks import LinearSteps, OrderedSteps
+
+Tensors = Sequence[Tensor]
+
+
+class StackedLinear(ABC):
+    """The matrices and biases of a linear layer at K steps.
+
+    Attributes
+    ----------
+    count
+        Parameters of the layer at each step.
+    """
+
+    count: int
+
+    @abstractmethod
+    def fold(self, parameters: Tensors) -> Tensors:
+        """Return matrices, (K, outputs, inputs), biases, (K, outputs), and what else `unfold` needs."""
+
+    @abstractmethod
+    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+        """Return the gradient by each stacked parameter from those by the matrices and the biases."""
+
+    def steps(self, folded: Tensors) -> LinearSteps:
+        """Return the layer with its folded parameters."""
+        return LinearSteps(folded[0], folded[1])
+
+
+class Normed(StackedLinear):
+    """W and b, scaled by exp(c·s) for each output: a layer followed by a norm, or Glow's last layer.
+
+    Parameters
+    ----------
+    factor
+        c.
+    groups
+        P: outputs (n, P) are reordered to (P, n); 1 leaves the order.
+    """
+
+    count = 3
+
+    def __init__(self, factor: float = 1.0, groups: int = 1) -> None:
+        self._factor, self._groups = factor, groups
+
+    def fold(self, parameters: Tensors) -> Tensors:
+        """Return W·exp(c·s), b·exp(c·s) and exp(c·s)."""
+        matrix, bias, log_scale = (self._grouped(each) for each in parameters)
+        scale = (log_scale if self._factor == 1 else self._factor * log_scale).exp()
+        return matrix * scale.unsqueeze(2), bias * scale, scale
+
+    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+        """Return the gradients by W, b and s."""
+        matrix, bias, scale = folded
+        of_scale = (of_matrix * matrix).sum(2).addcmul_(of_bias, bias)
+        if self._factor != 1:
+            of_scale = of_scale.mul_(self._factor)
+        return [self._ungrouped(each) for each in (of_matrix * scale.unsqueeze(2), of_bias * scale, of_scale)]
+
+    def _grouped(self, values: Tensor) -> Tensor:
+        return values if self._groups == 1 else values.unflatten(1, (-1, self._groups)).transpose(1, 2).flatten(1, 2)
+
+    def _ungrouped(self, values: Tensor) -> Tensor:
+        return values if self._groups == 1 else values.unflatten(1, (self._groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+class Bare(StackedLinear):
+    """W and b as they are."""
+
+    count = 2
+
+    def fold(self, parameters: Tensors) -> Tensors:
+        """Return W and b."""
+        return parameters
+
+    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+        """Return the gradients as they are."""
+        return of_matrix, of_bias
+
+
+class Masked(StackedLinear):
+    """W times a mask, and b, with inputs or outputs in the order of the data.
+
+    Parameters
+    ----------
+    mask
+        (outputs, inputs).
+    columns, rows
+        (K, inputs) and (K, outputs): for each input or output of the folded layer, its index in the layer's own order;
+        None where the orders are the same.
+    """
+
+    count = 2
+
+    def __init__(self, mask: Tensor, columns: Tensor | None = None, rows: Tensor | None = None) -> None:
+        self._mask, self._columns, self._rows = mask, columns, rows
+        self._own_columns = None if columns is None else columns.argsort(1)
+        self._own_rows = None if rows is None else rows.argsort(1)
+
+    def fold(self, parameters: Tensors) -> Tensors:
+        """Return W·mask and b, reordered."""
+        matrix, bias = parameters
+        return _reordered(matrix * self._mask, self._columns, self._rows), _ordered(bias, self._rows)
+
+    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+        """Return the gradients by W and b, in the layer's own order."""
+        own = _reordered(of_matrix, self._own_columns, self._own_rows)
+        return own * self._mask, _ordered(of_bias, self._own_rows)
+
+
+def _ordered(values: Tensor, index: Tensor | None) -> Tensor:
+    return values if index is None else values.gather(1, index)
+
+
+def _reordered(matrix: Tensor, columns: Tensor | None, rows: Tensor | None) -> Tensor:
+    if columns is not None:
+        matrix = matrix.gather(2, columns.unsqueeze(1).expand_as(matrix))
+    if rows is not None:
+        matrix = matrix.gather(1, rows.unsqueeze(2).expand_as(matrix))
+    return matrix
+
+
+class StackedMixing(StackedLinear):
+    """The linear map before a coupling, with its norm, at K steps."""
+
+    @abstractmethod
+    def log_det(self, folded: Tensors) -> Tensor:
+        """Return log|det|, (K,)."""
+
+    @abstractmethod
+    def add_of_log_det(self, gradients: Tensors, of_log_det: Tensor) -> None:
+        """Add the gradients of log|det| to those that `unfold` returned, given the gradient by it, (K,)."""
+
+
+class LU(StackedMixing):
+    """The matrices of `LUMixing` with their norms folded; see there.
+
+    Parameters
+    ----------
+    permutation, sign
+        Stacked buffers of the layers.
+    """
+
+    count = 5
+
+    def __init__(self, permutation: Tensor, sign: Tensor) -> None:
+        self._permutation, self._sign = permutation, sign
+
+    def fold(self, parameters: Tensors) -> Tensors:
+        """Return A = W·diag(exp(s)), A·b, P·L, U·diag(exp(s)), the diagonal, exp(s), b and its logarithm's terms."""
+        lower, upper, log_diagonal, offset, log_scale = parameters
+        scale, diagonal = log_scale.exp(), self._sign * log_diagonal.exp()
+        permuted = torch.baddbmm(self._permutation, self._permutation, lower.tril(-1))
+        scaled = upper.triu(1)
+        scaled.diagonal(dim1=1, dim2=2).copy_(diagonal)
+        scaled = scaled.mul_(scale.unsqueeze(1))
+        matrix = torch.bmm(permuted, scaled)
+        bias = torch.bmm(matrix, offset.unsqueeze(2)).squeeze(2)
+        return matrix, bias, permuted, scaled, diagonal, scale, offset, log_diagonal + log_scale
+
+    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+        """Return the gradients by the parameters."""
+        matrix, _, permuted, scaled, diagonal, scale, offset, _ = folded
+        of_matrix = torch.baddbmm(of_matrix, of_bias.unsqueeze(2), offset.unsqueeze(1))
+        of_offset = torch.bmm(of_bias.unsqueeze(1), matrix).squeeze(1)
+        of_scaled = torch.bmm(permuted.transpose(1, 2), of_matrix)
+        of_permuted = torch.bmm(of_matrix, scaled.transpose(1, 2))
+        of_lower = torch.bmm(self._permutation.transpose(1, 2), of_permuted).tril_(-1)
+        of_log_scale = (of_scaled * scaled).sum(1)
+        of_upper = of_scaled.mul_(scale.unsqueeze(1))
+        of_log_diagonal = of_upper.diagonal(dim1=1, dim2=2) * diagonal
+        return of_lower, of_upper.triu_(1), of_log_diagonal, of_offset, of_log_scale
+
+    def log_det(self, folded: Tensors) -> Tensor:
+        """Return Σ(d + s)."""
+        return folded[-1].sum(1)
+
+    def add_of_log_det(self, gradients: Tensors, of_log_det: Tensor) -> None:
+        """Add to the gradients by d and s."""
+        gradients[2].add_(of_log_det.unsqueeze(1))
+        gradients[4].add_(of_log_det.unsqueeze(1))
+
+
+class Ordered(StackedMixing):
+    """Norms followed by fixed orders: y_c = (x_o(c) + b_o(c))·exp(s_o(c)).
+
+    Parameters
+    ----------
+    orders
+        o, (K, D).
+    """
+
+    count = 2
+
+    def __init__(self, orders: Tensor) -> None:
+        self._orders, self._own = orders, orders.argsort(1)
+
+    def fold(self, parameters: Tensors) -> Tensors:
+        """Return exp(s) and b·exp(s), both reordered, and s."""
+        offset, log_scale = parameters
+        scale = log_scale.exp().gather(1, self._orders)
+        return scale, offset.gather(1, self._orders) * scale, log_scale
+
+    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+        """Return the gradients by b and s."""
+        scale, bias, _ = folded
+        of_log_scale = torch.addcmul(of_bias * bias, of_matrix, scale)
+        return (of_bias * scale).gather(1, self._own), of_log_scale.gather(1, self._own)
+
+    def steps(self, folded: Tensors) -> LinearSteps:
+        """Return the mixing with its folded parameters."""
+        return OrderedSteps(folded[0], folded[1], self._orders, self._own)
+
+    def log_det(self, folded: Tensors) -> Tensor:
+        """Return Σs."""
+        return folded[-1].sum(1)
+
+    def add_of_log_det(self, gradients: Tensors, of_log_det: Tensor) -> None:
+        """Add to the gradient by s."""
+        gradients[1].add_(of_log_det.unsqueeze(1))
