@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from nfkd.flows.fused import FusedOperation
 
+CHUNK = 1 << 18
+"""Hidden values in float32 that are computed at once, 1 MB: a layer's input is then still in the cache."""
 PARAMETERS = 9
 """Of a network: weight w, bias b and s of each convolution, with weight w·exp(c·s) and bias b·exp(c·s)."""
 
@@ -99,23 +101,35 @@ class Networks:
         dtype = torch.bfloat16 if narrow else scale.dtype
         return torch.mul(weight, scale, out=torch.empty(weight.shape, dtype=dtype, device=weight.device))
 
-    def forward(self, step: int, x: Tensor) -> tuple[Tensor, Kept]:
-        """Return the outputs, (B, H, W, outputs), for x, (B, H, W, inputs)."""
+    def forward(self, step: int, x: Tensor, *, keeps: bool) -> tuple[Tensor, Kept | None]:
+        """Return the outputs, (B, H, W, outputs), for x, (B, H, W, inputs), and what `backward` needs, if wanted."""
         (w1, w2, w3), (s1, s2, s3) = (each[step] for each in self._weights), (each[step] for each in self._each_scale)
-        b1, b2, b3 = (each[step] for each in self._folded)
+        biases = [each[step] for each in self._folded]
         f1 = self._scaled(w1.permute(0, 2, 3, 1), s1.view(-1, 1, 1, 1), narrow=self.narrow).flatten(1)
         f2 = self._scaled(w2.flatten(1), s2.unsqueeze(1), narrow=self.narrow)
         f3 = self._scaled(w3.flip(2, 3).permute(2, 3, 0, 1), s3.unsqueeze(1), narrow=self.narrow).flatten(0, 2)
-        h1 = torch.addmm(b1, unfold(x.to(self._dtype)), f1.t()).relu_()
-        h2 = torch.addmm(b2, h1, f2.t()).relu_()
-        size = x.shape[:3]
-        if self.narrow:  # oneDNN adds up in float32; `fold` would add up in bfloat16
-            kernel = f3.view(3, 3, len(w3), -1).flip(0, 1).permute(2, 3, 0, 1)
-            image = h2.view(*size, -1).permute(0, 3, 1, 2)
-            out = functional.conv2d(image, kernel, b3, padding=1).permute(0, 2, 3, 1)
-        else:
-            out = fold(h2.mm(f3.t()), size) + b3
-        return out, Kept(h1, h2, f1, f2, f3)
+        pixels, hidden = x.shape[1] * x.shape[2], len(f1)
+        images = len(x) if self.narrow else max(1, min(len(x), CHUNK // (pixels * hidden)))
+        rows = len(x) * pixels if keeps else images * pixels
+        h1, h2 = (torch.empty(rows, hidden, dtype=self._dtype, device=x.device) for _ in range(2))
+        outputs: list[Tensor] = []
+        for start in range(0, len(x), images):
+            part = x[start : start + images].to(self._dtype)
+            place = slice(start * pixels, None) if keeps else slice(None)
+            own = [each[place][: len(part) * pixels] for each in (h1, h2)]
+            torch.addmm(biases[0], unfold(part), f1.t(), out=own[0]).relu_()
+            torch.addmm(biases[1], own[0], f2.t(), out=own[1]).relu_()
+            outputs.append(self._last(own[1], f3, biases[2], part.shape[:3]))
+        out = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        return out, Kept(h1, h2, f1, f2, f3) if keeps else None
+
+    def _last(self, h: Tensor, matrix: Tensor, bias: Tensor, size: Sequence[int]) -> Tensor:
+        """Return the outputs of the last convolution."""
+        if not self.narrow:
+            return fold(h.mm(matrix.t()), size) + bias
+        # oneDNN adds up in float32; `fold` would add up in bfloat16.
+        kernel = matrix.view(3, 3, len(bias), -1).flip(0, 1).permute(2, 3, 0, 1)
+        return functional.conv2d(h.view(*size, -1).permute(0, 3, 1, 2), kernel, bias, padding=1).permute(0, 2, 3, 1)
 
     def prepare(self) -> None:
         """Make room for the gradients by the parameters."""
@@ -199,8 +213,8 @@ class Convolve(FusedOperation):
     def compute(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Sequence[Tensor], Any]:
         """Return the outputs and what the gradient needs."""
         networks = Networks([inputs[1:]], self._factors, narrow=self._narrow)
-        out, kept = networks.forward(0, inputs[0].permute(0, 2, 3, 1))
-        return (out.permute(0, 3, 1, 2).to(inputs[0].dtype),), kept, networks
+        out, kept = networks.forward(0, inputs[0].permute(0, 2, 3, 1), keeps=self.keeps)
+        return (out.permute(0, 3, 1, 2).to(inputs[0].dtype),), kept or (), networks
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]

@@ -21,7 +21,15 @@ _plain: ContextVar[bool] = ContextVar("plain operations only", default=False)
 
 
 class FusedOperation(ABC):
-    """A function of tensors in two forms."""
+    """A function of tensors in two forms.
+
+    Attributes
+    ----------
+    keeps
+        False where `compute` is not followed by `gradients` and may keep nothing.
+    """
+
+    keeps: bool = True
 
     @abstractmethod
     def plain(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -41,6 +49,7 @@ class FusedOperation(ABC):
         """Return the outputs of `fusible` inputs, with a graph where one is wanted."""
         if torch.is_grad_enabled() and any(each.requires_grad for each in inputs):
             return cast("tuple[Tensor, ...]", _Fused.apply(self, *inputs))
+        self.keeps = False
         return self.compute(inputs)[0]
 
 

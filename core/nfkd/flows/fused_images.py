@@ -43,16 +43,18 @@ class ImageRun(Run):
         for step in range(count):
             y = torch.addmm(offsets[step], images.flatten(0, 2), matrices[step]).view(images.shape)
             given, changed = y.split(halves, 3)
-            outputs, own = networks.forward(step, given)
+            outputs, own = networks.forward(step, given, keeps=self.keeps)
             shift, raw = outputs.to(x.dtype).unflatten(3, (-1, 2)).unbind(4)
             log_scale = bound.value(raw)
             changed.add_(shift).mul_(log_scale.exp())
             changes.append(log_scale.flatten(1).sum(1))
-            kept += (images, log_scale, *own)
+            if own is not None:
+                kept += (images, log_scale, *own)
             images = y
-            states.append(y.permute(0, 3, 1, 2))
+            if self.every or step == count - 1:
+                states.append(y.permute(0, 3, 1, 2))
         change = torch.stack(changes).add_((x.shape[2] * x.shape[3] * mixing.log_det(mixed)).unsqueeze(1))
-        return (change, *(states if self.every else states[-1:])), [*kept, images], (mixing, mixed, networks)
+        return (change, *states), [*kept, images], (mixing, mixed, networks)
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
