@@ -83,7 +83,7 @@ class MaskedAutoregressive(SequentialLayer):
 
     def solve_exactly(self, y: Tensor, context: Tensor | None) -> Tensor:
         """Return x of z, (B, D), both in the layer's order."""
-        features = y.unbind(1)
+        features = y.t().contiguous().unbind()
 
         def solve(index: int, parameters: Tensor) -> Tensor:
             return self._transform.inverse(features[index], parameters)

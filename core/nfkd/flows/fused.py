@@ -64,13 +64,13 @@ def plain_operations() -> Iterator[None]:
 
 
 def fusible(data: Tensor) -> bool:
-    """Return whether operations on this input have their fused form: on the CPU, outside transforms of torch.func.
+    """Return whether operations on this input have their fused form: on the CPU, outside transforms and autocast.
 
     The meta device has no data, so costs are those of the plain form: an upper bound.
     """
-    if _plain.get() or data.device.type != "cpu" or forward_ad.unpack_dual(data).tangent is not None:
+    if _plain.get() or torch.is_autocast_enabled("cpu") or data.device.type != "cpu":
         return False
-    return _in_memory([data])
+    return forward_ad.unpack_dual(data).tangent is None and _in_memory([data])
 
 
 def _in_memory(tensors: Sequence[Tensor | None]) -> bool:

@@ -73,6 +73,20 @@ class OrderedSteps(LinearSteps):
         return (gradient * self._scales[step]).index_select(0, self._inverses[step])
 
 
+class ConstantSteps(LinearSteps):
+    """Biases alone, at K steps."""
+
+    def forward(self, step: int, x: Tensor) -> Tensor:
+        """Return b, (outputs, 1)."""
+        return self._biases[step]
+
+    def backward(self, step: int, gradient: Tensor, x: Tensor) -> Tensor:
+        """Return the gradient, (outputs, 1); keep it after `prepare`."""
+        if self._trained:
+            self._of_biases[step].copy_(gradient.squeeze(1))
+        return gradient
+
+
 class NetworkSteps(ABC):
     """A network at K steps.
 

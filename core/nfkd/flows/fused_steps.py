@@ -54,6 +54,11 @@ class Folded:
         mixing = self._linears[0]
         return mixing.log_det(self.tensors[0]) if isinstance(mixing, StackedMixing) else None
 
+    def prepare(self) -> None:
+        """Make room for the gradients."""
+        for layer in self.layers:
+            layer.prepare()
+
     def gradients(self, of_log_det: Tensor) -> list[Tensor]:
         """Return the gradients by the parameters in their order, after the layers have theirs."""
         found = [
@@ -83,7 +88,8 @@ class StepRun:
 
     def fits(self, x: Tensor) -> bool:
         """Return whether the steps are computed as one operation."""
-        return fusible(x) and (self._parts.images or chosen_precision() == "float32")
+        full = chosen_precision() == "float32" or x.dtype == torch.float64
+        return fusible(x) and (full or self._parts.images)
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the state after the last step and the change of the log-determinant."""
@@ -111,7 +117,8 @@ class VectorRun(Run):
         """Return the outputs; kept are the state before each step and its tensors."""
         parts, (x, *context) = self.parts, inputs[: self.data]
         folded = Folded(parts.linears(), inputs[self.data :])
-        mixing, network, half = *parts.layers(folded.layers), parts.half
+        mixing, network, first = parts.layers(folded.layers)
+        half = parts.half
         x, context = x.t().contiguous(), [each.t() for each in context]
         slopes: list[Tensor] = []
         kept: list[Tensor] = []
@@ -127,6 +134,10 @@ class VectorRun(Run):
             value, slope, own = parts.transform.forward(changed, parameters)
             if half is None:
                 x = value
+            elif first is not None:
+                before, more, constant = parts.transform.forward(y[:half], first.forward(step, y))
+                x, slope = torch.cat((before, value)), slope + more
+                own = (*own, *constant)
             elif parts.transform.reads_input:
                 x = torch.cat((y[:half], value))
             else:
@@ -147,22 +158,22 @@ class VectorRun(Run):
         """Return the gradients, from the last step to the first."""
         parts, folded = self.parts, rest
         of_changes, *of_states = of_outputs
-        mixing, network, half = *parts.layers(folded.layers), parts.half
+        mixing, network, first = parts.layers(folded.layers)
+        half = parts.half
         trained = any(each.requires_grad for each in inputs[self.data :])
         if trained:
-            for layer in folded.layers:
-                layer.prepare()
+            folded.prepare()
         after, count = saved[-1], len(self.steps)
         if of_changes is None:
             of_changes = after.new_zeros(count, after.shape[1])
         of_change = of_changes.unbind()
-        if not self.every:
-            of_states = [None] * (count - 1) + of_states
+        of_states = [None] * (count - len(of_states)) + of_states
         gradient, of_context = after.new_zeros(()).expand_as(after), None
-        size = 3 + network.kept + parts.transform.kept
+        size = 3 + network.kept + (1 if first is None else 2) * parts.transform.kept
         for step in range(count - 1, -1, -1):
             before, y, given, *own = saved[step * size : (step + 1) * size]
             hidden, kept = own[: network.kept], own[network.kept :]
+            kept, constant = kept[: parts.transform.kept], kept[parts.transform.kept :]
             of_state = of_states[step]
             if of_state is not None:
                 gradient = of_state.t().contiguous() if step == count - 1 else gradient + of_state.t()
@@ -176,13 +187,16 @@ class VectorRun(Run):
             if half is None:
                 of_mixed = of_given.add_(of_changed)
             else:
-                of_mixed = torch.cat((of_given.add_(gradient[:half]), of_changed))
+                of_first = gradient[:half]
+                if first is not None:
+                    given_first = (y[:half], after[:half], constant, of_first, of_change[step])
+                    of_first, of_constant = parts.transform.backward(*given_first)
+                    first.backward(step, of_constant, y)
+                of_mixed = torch.cat((of_given.add_(of_first), of_changed))
             gradient = of_mixed if mixing is None else mixing.backward(step, of_mixed, before)
             after = before
         of_data = [each.t() for each in (gradient, of_context)[: self.data] if each is not None]
-        if not trained:
-            return [*of_data, *[None] * (len(inputs) - self.data)]
-        return [*of_data, *folded.gradients(of_changes.sum(1))]
+        return [*of_data, *(folded.gradients(of_changes.sum(1)) if trained else [None] * len(inputs[self.data :]))]
 
 
 def grouped(layers: Sequence[Layer | Split]) -> list[Layer | Split | StepRun]:

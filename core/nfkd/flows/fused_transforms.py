@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nfkd.flows.transforms import LARGEST_LOG_SCALE, SIGMOID_OFFSET, Affine, Elementwise, ShiftScale
+from nfkd.flows.transforms import LARGEST_LOG_SCALE, SIGMOID_OFFSET
 
 
 class TransformRows(ABC):
@@ -100,10 +100,3 @@ class AffineRows(TransformRows):
         of_log_scale = torch.addcmul(of_slopes, of_x, x)
         of_raw = torch.addcmul(of_log_scale, of_log_scale, bounded.square(), value=-1)
         return of_x, torch.cat((of_y, of_raw))
-
-
-def rows_of(transform: Elementwise) -> TransformRows | None:
-    """Return a transform with a gradient by hand; None if it has none."""
-    if isinstance(transform, ShiftScale) and transform.bound in {"sigmoid", "tanh"}:
-        return ShiftScaleRows(transform.bound == "tanh")
-    return AffineRows() if isinstance(transform, Affine) else None

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nfkd.flows.precision import in_precision, narrowed
+from nfkd.flows.fused import fusible
+from nfkd.flows.precision import chosen_precision, in_precision, narrowed
 
 
 class MADE(nn.Module):
@@ -132,6 +133,8 @@ class MADE(nn.Module):
         Tensor
             (B, D), in the sequence's order.
         """
+        if len(self.weights) and not torch.is_grad_enabled() and fusible(like) and chosen_precision() == "float32":
+            return self._sequential_rows(solve, like, context)
         hidden = [like.new_empty(len(like), 0) for _ in self.weights[1:]]
         last = self.biases[-1].view(self._features, self._outputs)
         values: list[Tensor] = []
@@ -147,6 +150,30 @@ class MADE(nn.Module):
                 parameters = last[index].expand(len(like), -1)
             values.append(solve(index, parameters))
         return torch.stack(values, dim=1)
+
+    def _sequential_rows(self, solve: Callable[[int, Tensor], Tensor], like: Tensor, context: Tensor | None) -> Tensor:
+        """Return the same without a graph: inputs and units are rows, (…, B), and each is written once, in place."""
+        count, given = len(like), 0 if context is None else context.shape[1]
+        inputs = like.new_empty(given + self._features, count)
+        if context is not None:
+            inputs[:given] = context.t()
+        first = torch.cat([self.weights[0][:, self._features :], self.weights[0][:, : self._features]], dim=1)
+        weights, biases = [first, *self.weights[1:]], [bias.unsqueeze(1) for bias in self.biases]
+        hidden = [like.new_empty(len(weight), count) for weight in weights[:-1]]
+        begin = 0
+        for index, end in enumerate(self._ends):
+            if end > begin:
+                before, known = inputs, given + index
+                for layer, units in enumerate(hidden):
+                    bias, weight = biases[layer][begin:end], weights[layer][begin:end, :known]
+                    torch.addmm(bias, weight, before[:known], out=units[begin:end])
+                    units[begin:end].relu_()
+                    before, known = units, end
+                begin = end
+            rows = slice(index * self._outputs, (index + 1) * self._outputs)
+            parameters = torch.addmm(biases[-1][rows], weights[-1][rows, :end], hidden[-1][:end])
+            inputs[given + index] = solve(index, parameters.t())
+        return inputs[given:].t().contiguous()
 
     @in_precision
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from nfkd.flows.transforms import Elementwise
 
-_SMALLEST_BIN = 1e-3  # as a fraction of the whole; this and the smallest slope are those of the paper's code
-_SMALLEST_SLOPE = 1e-3
-_LARGEST_SLOPE = 1e3
-_RAW_SLOPE_OF_ONE = math.log(math.expm1(1 - _SMALLEST_SLOPE))  # gives a slope of one
+SMALLEST_BIN = 1e-3  # as a fraction of the whole; this and the smallest slope are those of the paper's code
+SMALLEST_SLOPE = 1e-3
+LARGEST_SLOPE = 1e3
+RAW_SLOPE_OF_ONE = math.log(math.expm1(1 - SMALLEST_SLOPE))  # gives a slope of one
 
 
 class Spline(Elementwise):
@@ -33,7 +33,7 @@ class Spline(Elementwise):
 
     def __init__(self, bins: int, bound: float) -> None:
         self.parameters = 3 * bins - 1
-        self._bins, self._bound = bins, bound
+        self.bins, self.bound = bins, bound
 
     def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return f(x) and log f′(x)."""
@@ -71,18 +71,18 @@ class Spline(Elementwise):
 
     def _inside(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # Outside values are computed as if at the end, so that the unused branch has no NaN gradient.
-        return x.abs() < self._bound, x.clamp(-self._bound, self._bound)
+        return x.abs() < self.bound, x.clamp(-self.bound, self.bound)
 
     def _knots(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the knots' x and y and the slopes there, (…, K + 1) each."""
-        widths, heights, slopes = parameters.split([self._bins, self._bins, self._bins - 1], dim=-1)
-        inner = (_SMALLEST_SLOPE + functional.softplus(slopes + _RAW_SLOPE_OF_ONE)).clamp(max=_LARGEST_SLOPE)
+        widths, heights, slopes = parameters.split([self.bins, self.bins, self.bins - 1], dim=-1)
+        inner = (SMALLEST_SLOPE + functional.softplus(slopes + RAW_SLOPE_OF_ONE)).clamp(max=LARGEST_SLOPE)
         return self._positions(widths), self._positions(heights), functional.pad(inner, (1, 1), value=1.0)
 
     def _positions(self, raw: Tensor) -> Tensor:
-        sizes = _SMALLEST_BIN + (1 - _SMALLEST_BIN * self._bins) * raw.softmax(-1)
-        inner = self._bound * (2 * sizes[..., :-1].cumsum(-1) - 1)
-        return functional.pad(functional.pad(inner, (1, 0), value=-self._bound), (0, 1), value=self._bound)
+        sizes = SMALLEST_BIN + (1 - SMALLEST_BIN * self.bins) * raw.softmax(-1)
+        inner = self.bound * (2 * sizes[..., :-1].cumsum(-1) - 1)
+        return functional.pad(functional.pad(inner, (1, 0), value=-self.bound), (0, 1), value=self.bound)
 
 
 def _bin_of(x: Tensor, knots: Tensor, across: Tensor, up: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nfkd.flows.fused_networks import LinearSteps, OrderedSteps
+from nfkd.flows.fused_networks import ConstantSteps, LinearSteps, OrderedSteps
 
 Tensors = Sequence[Tensor]
 
@@ -92,6 +92,25 @@ class Bare(StackedLinear):
         return of_matrix, of_bias
 
 
+class Constant(StackedLinear):
+    """Parameters (n, P) of a transform that are the same for all examples, in the order (P, n)."""
+
+    count = 1
+
+    def fold(self, parameters: Tensors) -> Tensors:
+        """Return them, (K, P, n), and as biases, (K, P·n)."""
+        matrix = parameters[0].transpose(1, 2).contiguous()
+        return matrix, matrix.flatten(1)
+
+    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+        """Return the gradient, (K, n, P)."""
+        return (of_bias.view_as(folded[0]).transpose(1, 2),)
+
+    def steps(self, folded: Tensors) -> LinearSteps:
+        """Return the constants of each step."""
+        return ConstantSteps(folded[0], folded[1])
+
+
 class Masked(StackedLinear):
     """W times a mask, and b, with inputs or outputs in the order of the data.
 
@@ -169,7 +188,7 @@ class LU(StackedMixing):
         scaled.diagonal(dim1=1, dim2=2).copy_(diagonal)
         scaled = scaled.mul_(scale.unsqueeze(1))
         matrix = torch.bmm(permuted, scaled)
-        bias = torch.bmm(matrix, offset.unsqueeze(2)).squeeze(2)
+        bias = (matrix * offset.unsqueeze(1)).sum(2)
         return matrix, bias, permuted, scaled, diagonal, scale, offset, log_diagonal + log_scale
 
     def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:

@@ -14,11 +14,13 @@ from nfkd.flows.autoregressive import MaskedAutoregressive
 from nfkd.flows.bijections import ActNormPermutation, LUMixing
 from nfkd.flows.coupling import Coupling, FlowStep
 from nfkd.flows.fused_networks import LinearSteps, NetworkSteps, PerceptronSteps, ResidualSteps
-from nfkd.flows.fused_transforms import TransformRows, rows_of
+from nfkd.flows.fused_splines import SplineRows
+from nfkd.flows.fused_transforms import AffineRows, ShiftScaleRows, TransformRows
 from nfkd.flows.layer import Layer
 from nfkd.flows.networks import LOG_SCALE_FACTOR, CouplingNetwork, Norm, ResidualBlock, ResidualNetwork
-from nfkd.flows.stacked import LU, Bare, Masked, Normed, Ordered, StackedLinear, StackedMixing
-from nfkd.flows.transforms import ShiftScale
+from nfkd.flows.splines import Spline
+from nfkd.flows.stacked import LU, Bare, Constant, Masked, Normed, Ordered, StackedLinear, StackedMixing
+from nfkd.flows.transforms import Affine, Elementwise, ShiftScale
 
 
 class StepParts(ABC):
@@ -57,11 +59,11 @@ class StepParts(ABC):
 
     @abstractmethod
     def linears(self) -> Sequence[StackedLinear]:
-        """Return the layers of a step: the mixing if there is one, then those of the network."""
+        """Return the layers of a step: the mixing if there is one, those of the network, and constants if any."""
 
     @abstractmethod
-    def layers(self, layers: Sequence[LinearSteps]) -> tuple[LinearSteps | None, NetworkSteps]:
-        """Return the mixing, if there is one, and the network that these folded layers make."""
+    def layers(self, layers: Sequence[LinearSteps]) -> tuple[LinearSteps | None, NetworkSteps, LinearSteps | None]:
+        """Return the mixing, the network, and the parameters for the features before; None where there is none."""
 
 
 _Source = tuple[nn.Module, str]
@@ -78,14 +80,19 @@ class _CouplingParts(StepParts):
     """Of `FlowStep`s with a norm."""
 
     def __init__(self, steps: Sequence[FlowStep]) -> None:
+        coupling = cast("Coupling", steps[0].coupling)
         networks = [cast("Coupling", step.coupling).network for step in steps]
         layers = [list(_network_layers(network)) for network in networks]
         mixings = [_mixing_sources(step.mixing) for step in steps]
         sources = [[*mixing, *chain(*each)] for mixing, each in zip(mixings, layers, strict=True)]
+        self._constant = coupling.first is not None
+        if self._constant:
+            for step, own in zip(steps, sources, strict=True):
+                own.append((step.coupling, "first"))
         super().__init__(steps, sources)
         self._mixings = [step.mixing for step in steps]
-        transform = cast("Coupling", steps[0].coupling).transform
-        self.transform, self.half = cast("TransformRows", rows_of(transform)), steps[0].coupling.channels // 2
+        transform = coupling.transform
+        self.transform, self.half = cast("TransformRows", rows_of(transform)), coupling.channels // 2
         self.images = isinstance(networks[0], CouplingNetwork) and networks[0].convolves
         residual = isinstance(networks[0], ResidualNetwork)
         self._network = ResidualSteps if residual else PerceptronSteps
@@ -94,7 +101,7 @@ class _CouplingParts(StepParts):
 
     def linears(self) -> Sequence[StackedLinear]:
         """Return the layers."""
-        return [self.mixing(), *self._layers]
+        return [self.mixing(), *self._layers, *([Constant()] if self._constant else [])]
 
     def mixing(self) -> StackedMixing:
         """Return the mixings, stacked."""
@@ -104,9 +111,11 @@ class _CouplingParts(StepParts):
         orders = [cast("Tensor", cast("ActNormPermutation", each).order) for each in self._mixings]
         return Ordered(torch.stack(orders))
 
-    def layers(self, layers: Sequence[LinearSteps]) -> tuple[LinearSteps | None, NetworkSteps]:
-        """Return mixing and network."""
-        return layers[0], self._network(layers[1:])
+    def layers(self, layers: Sequence[LinearSteps]) -> tuple[LinearSteps | None, NetworkSteps, LinearSteps | None]:
+        """Return mixing, network and constants."""
+        mixing, *rest = layers
+        constant = rest.pop() if self._constant else None
+        return mixing, self._network(rest), constant
 
 
 def _mixing_sources(mixing: Layer) -> list[_Source]:
@@ -161,9 +170,22 @@ class _AutoregressiveParts(StepParts):
             for layer, mask in enumerate(masks)
         ]
 
-    def layers(self, layers: Sequence[LinearSteps]) -> tuple[LinearSteps | None, NetworkSteps]:
-        """Return no mixing, and the network."""
-        return None, PerceptronSteps(layers)
+    def layers(self, layers: Sequence[LinearSteps]) -> tuple[LinearSteps | None, NetworkSteps, LinearSteps | None]:
+        """Return the network alone."""
+        return None, PerceptronSteps(layers), None
+
+
+def rows_of(transform: Elementwise) -> TransformRows | None:
+    """Return a transform with a gradient by hand; None if it has none."""
+    match transform:
+        case ShiftScale(bound="sigmoid" | "tanh" as bound):
+            return ShiftScaleRows(bound == "tanh")
+        case Affine():
+            return AffineRows()
+        case Spline():
+            return SplineRows(transform.bins, transform.bound)
+        case _:
+            return None
 
 
 def kind_of(layer: object) -> object:
@@ -172,7 +194,7 @@ def kind_of(layer: object) -> object:
         coupling, mixing = layer.coupling, layer.mixing
         network, transform = coupling.network, rows_of(coupling.transform)
         mixes = isinstance(mixing, LUMixing) or (isinstance(mixing, ActNormPermutation) and mixing.order is not None)
-        if transform is None or not mixes or cast("LUMixing", mixing).norm is None or coupling.first is not None:
+        if transform is None or not mixes or cast("LUMixing", mixing).norm is None:
             return None
         vectors = isinstance(network, (CouplingNetwork, ResidualNetwork)) and network.last.kernel is None
         return (type(mixing), type(network), transform, _shapes(layer)) if vectors or _for_images(layer) else None

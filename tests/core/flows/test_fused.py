@@ -74,6 +74,21 @@ def test_second_derivatives_are_those_of_the_modules(config: FlowConfig, shape: 
     torch.testing.assert_close(*both(penalty), rtol=1e-8, atol=1e-8)
 
 
+SEQUENTIAL = [case for case in CASES if shared(*case).iterated and len(case[1]) == 1]
+
+
+@pytest.mark.parametrize(("config", "shape", "features"), SEQUENTIAL, ids=_name)
+def test_passes_feature_by_feature_are_the_same_without_a_graph(
+    config: FlowConfig, shape: Shape, features: int
+) -> None:
+    flow, x, c = shared(config, shape, features), 4 * batch(shape, 20) - 2, context_of(features, 20)
+    latents = flow.encode(x, c)
+    back = flow.decode(latents, c)
+    with torch.no_grad():
+        torch.testing.assert_close(flow.encode(x, c).flat(), latents.flat(), rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(flow.decode(latents, c), back, rtol=1e-10, atol=1e-10)
+
+
 def test_the_pass_of_a_flow_is_fused_and_its_modules_are_not_called() -> None:
     flow, calls = shared(*FUSED[0]), []
     hook = flow.layers[0].register_forward_hook(lambda *_: calls.append(1))
