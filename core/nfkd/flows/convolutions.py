@@ -37,7 +37,7 @@ def with_border(x: Tensor) -> Tensor:
 
 
 def unfold(x: Tensor) -> Tensor:
-    """Return the nine neighbours of each pixel, (B·H·W, 9·C) in rows, then columns, of x, (B, H, W, C); zero outside."""
+    """Return the 3×3 window of each pixel, (B·H·W, 9·C), of images, (B, H, W, C), that are zero outside."""
     return windows(with_border(x))
 
 

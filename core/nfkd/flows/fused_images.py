@@ -19,6 +19,7 @@ from nfkd.flows.fused_run import Run
 from nfkd.flows.networks import CONVOLUTION_FACTORS
 from nfkd.flows.precision import chosen_precision
 from nfkd.flows.stacked import LU
+from nfkd.flows.step_parts import CouplingParts
 from nfkd.flows.transforms import ShiftScale
 
 _MIXING = LU.count
@@ -113,7 +114,7 @@ class ImageRun(Run):
         return border
 
     def _mixing(self) -> LU:
-        return cast("LU", self.parts.mixing())
+        return cast("LU", cast("CouplingParts", self.parts).mixing())
 
     def _bound(self) -> Any:
         coupling = cast("Coupling", cast("FlowStep", self.steps[0]).coupling)

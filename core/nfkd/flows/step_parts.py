@@ -76,7 +76,7 @@ def _named(step: Layer, sources: Sequence[_Source]) -> list[str]:
     return [names[id(getattr(module, name))] for module, name in sources]
 
 
-class _CouplingParts(StepParts):
+class CouplingParts(StepParts):
     """Of `FlowStep`s with a norm."""
 
     def __init__(self, steps: Sequence[FlowStep]) -> None:
@@ -219,5 +219,5 @@ def _shapes(layer: Layer) -> tuple[torch.Size, ...]:
 def parts_of(steps: Sequence[Layer]) -> StepParts:
     """Return the parts of layers of the same kind."""
     if isinstance(steps[0], FlowStep):
-        return _CouplingParts(cast("Sequence[FlowStep]", steps))
+        return CouplingParts(cast("Sequence[FlowStep]", steps))
     return _AutoregressiveParts(cast("Sequence[MaskedAutoregressive]", steps))
