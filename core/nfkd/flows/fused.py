@@ -21,7 +21,15 @@ _plain: ContextVar[bool] = ContextVar("plain operations only", default=False)
 
 
 class FusedOperation(ABC):
-    """A function of tensors in two forms."""
+    """A function of tensors in two forms.
+
+    Attributes
+    ----------
+    keeps
+        False where `compute` is not followed by `gradients` and may keep nothing.
+    """
+
+    keeps: bool = True
 
     @abstractmethod
     def plain(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -41,6 +49,7 @@ class FusedOperation(ABC):
         """Return the outputs of `fusible` inputs, with a graph where one is wanted."""
         if torch.is_grad_enabled() and any(each.requires_grad for each in inputs):
             return cast("tuple[Tensor, ...]", _Fused.apply(self, *inputs))
+        self.keeps = False
         return self.compute(inputs)[0]
 
 
@@ -55,13 +64,13 @@ def plain_operations() -> Iterator[None]:
 
 
 def fusible(data: Tensor) -> bool:
-    """Return whether operations on this input have their fused form: on the CPU, outside transforms of torch.func.
+    """Return whether operations on this input have their fused form: on the CPU, outside transforms and autocast.
 
     The meta device has no data, so costs are those of the plain form: an upper bound.
     """
-    if _plain.get() or data.device.type != "cpu" or forward_ad.unpack_dual(data).tangent is not None:
+    if _plain.get() or torch.is_autocast_enabled("cpu") or data.device.type != "cpu":
         return False
-    return _in_memory([data])
+    return forward_ad.unpack_dual(data).tangent is None and _in_memory([data])
 
 
 def _in_memory(tensors: Sequence[Tensor | None]) -> bool:

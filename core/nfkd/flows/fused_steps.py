@@ -14,11 +14,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import Parameter
 
-from nfkd.flows.fused import FusedOperation, fusible
+from nfkd.flows.fused import fusible
+from nfkd.flows.fused_images import ImageRun
 from nfkd.flows.fused_networks import LinearSteps
+from nfkd.flows.fused_run import Run
 from nfkd.flows.layer import Layer, Split
 from nfkd.flows.precision import chosen_precision
 from nfkd.flows.stacked import StackedLinear, StackedMixing
@@ -72,7 +73,7 @@ class Folded:
 
 
 class StepRun:
-    """Equal steps of a flow for vectors.
+    """Equal steps of a flow.
 
     Parameters
     ----------
@@ -87,7 +88,8 @@ class StepRun:
 
     def fits(self, x: Tensor) -> bool:
         """Return whether the steps are computed as one operation."""
-        return fusible(x) and (chosen_precision() == "float32" or x.dtype == torch.float64)
+        full = chosen_precision() == "float32" or x.dtype == torch.float64
+        return fusible(x) and (full or self._parts.images)
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the state after the last step and the change of the log-determinant."""
@@ -101,40 +103,27 @@ class StepRun:
 
     def _run(self, x: Tensor, context: Tensor | None, *, every: bool) -> tuple[Tensor, ...]:
         data = [x] if context is None else [x, context]
-        run, inputs = _Run(self.steps, self._parts, len(data), every=every), [*data, *self._parts.parameters()]
+        kind = ImageRun if self._parts.images else VectorRun
+        run, inputs = kind(self.steps, self._parts, len(data), every=every), [*data, *self._parts.parameters()]
         if all(type(each) is Parameter for each in inputs[len(data) :]):
             return run(inputs)
         return run.plain(inputs)  # other parameters are inside a functional call
 
 
-class _Run(FusedOperation):
-    """The steps as an operation: from x, the context if any, and all parameters, to changes, (K, B), and states."""
-
-    def __init__(self, steps: Sequence[Layer], parts: StepParts, data: int, *, every: bool) -> None:
-        self._steps, self._parts, self._data, self._every = steps, parts, data, every
-
-    def plain(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the outputs of the modules with these parameters."""
-        (x, *context), parameters = inputs[: self._data], inputs[self._data :]
-        changes, states, names = [], [], self._parts.names
-        for number, step in enumerate(self._steps):
-            own = dict(zip(names, parameters[number * len(names) :], strict=False))
-            x, change = functional_call(step, own, (x, *context))
-            changes.append(change)
-            states.append(x)
-        return (torch.stack(changes), *(states if self._every else states[-1:]))
+class VectorRun(Run):
+    """The steps of a flow for vectors."""
 
     def compute(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Sequence[Tensor], Any]:
         """Return the outputs; kept are the state before each step and its tensors."""
-        parts, (x, *context) = self._parts, inputs[: self._data]
-        folded = Folded(parts.linears(), inputs[self._data :])
+        parts, (x, *context) = self.parts, inputs[: self.data]
+        folded = Folded(parts.linears(), inputs[self.data :])
         mixing, network, first = parts.layers(folded.layers)
         half = parts.half
         x, context = x.t().contiguous(), [each.t() for each in context]
         slopes: list[Tensor] = []
         kept: list[Tensor] = []
         states: list[Tensor] = []
-        for step in range(len(self._steps)):
+        for step in range(len(self.steps)):
             kept.append(x)
             y = x if mixing is None else mixing.forward(step, x)
             given = y if half is None else y[:half]
@@ -160,21 +149,21 @@ class _Run(FusedOperation):
         changes, log_det = torch.stack(slopes), folded.log_det()
         if log_det is not None:
             changes += log_det.unsqueeze(1)
-        shown = states if self._every else states[-1:]
+        shown = states if self.every else states[-1:]
         return (changes, *(each.t().contiguous() for each in shown)), [*kept, x], folded
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
     ) -> Sequence[Tensor | None]:
         """Return the gradients, from the last step to the first."""
-        parts, folded = self._parts, rest
+        parts, folded = self.parts, rest
         of_changes, *of_states = of_outputs
         mixing, network, first = parts.layers(folded.layers)
         half = parts.half
-        trained = any(each.requires_grad for each in inputs[self._data :])
+        trained = any(each.requires_grad for each in inputs[self.data :])
         if trained:
             folded.prepare()
-        after, count = saved[-1], len(self._steps)
+        after, count = saved[-1], len(self.steps)
         if of_changes is None:
             of_changes = after.new_zeros(count, after.shape[1])
         of_change = of_changes.unbind()
@@ -192,7 +181,7 @@ class _Run(FusedOperation):
             value = after if half is None else after[half:]
             of_changed, of_parameters = parts.transform.backward(changed, value, kept, of_value, of_change[step])
             of_given = network.backward(step, of_parameters, given, hidden)
-            if self._data > 1:
+            if self.data > 1:
                 of_given, more = of_given.split([len(of_given) - inputs[1].shape[1], inputs[1].shape[1]])
                 of_context = more.clone() if of_context is None else of_context.add_(more)
             if half is None:
@@ -206,8 +195,8 @@ class _Run(FusedOperation):
                 of_mixed = torch.cat((of_given.add_(of_first), of_changed))
             gradient = of_mixed if mixing is None else mixing.backward(step, of_mixed, before)
             after = before
-        of_data = [each.t() for each in (gradient, of_context)[: self._data] if each is not None]
-        return [*of_data, *(folded.gradients(of_changes.sum(1)) if trained else [None] * len(inputs[self._data :]))]
+        of_data = [each.t() for each in (gradient, of_context)[: self.data] if each is not None]
+        return [*of_data, *(folded.gradients(of_changes.sum(1)) if trained else [None] * len(inputs[self.data :]))]
 
 
 def grouped(layers: Sequence[Layer | Split]) -> list[Layer | Split | StepRun]:
@@ -215,10 +204,10 @@ def grouped(layers: Sequence[Layer | Split]) -> list[Layer | Split | StepRun]:
     found: list[Layer | Split | StepRun] = []
     for kind, group in groupby(layers, kind_of):
         alike = list(group)
+        parts = None if kind is None else parts_of(cast("list[Layer]", alike))
         large = sum(each.numel() for each in alike[0].parameters()) > LARGEST_STEP
-        if kind is None or large:
+        if parts is None or (large and not parts.images):
             found += alike
         else:
-            steps = cast("list[Layer]", alike)
-            found.append(StepRun(steps, parts_of(steps)))
+            found.append(StepRun(cast("list[Layer]", alike), parts))
     return found

@@ -11,10 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nfkd.flows.precision import in_precision, narrowed
+from nfkd.flows.convolutions import Convolve
+from nfkd.flows.fused import fusible
+from nfkd.flows.precision import in_precision, narrowed, narrows
 
 _WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
 LOG_SCALE_FACTOR = 3.0
+CONVOLUTION_FACTORS = (1.0, 1.0, LOG_SCALE_FACTOR)
+"""Of the logarithmic scales of the convolutions of a `CouplingNetwork`."""
 _SPREAD = 2.0  # in standard deviations of a unit's input
 
 
@@ -205,6 +209,7 @@ class CouplingNetwork(Network):
             [_spread_norm(hidden, generator) if kernel is None else Norm(hidden) for kernel in kernels]
         )
         self.last = ZeroLast(hidden, outputs, last_kernel)
+        self.convolves = (*kernels, last_kernel) == (3, 1, 3)
 
     def _hidden(self) -> Iterator[tuple[Tensor, Norm]]:
         return zip(self.weights, cast("list[Norm]", self.norms), strict=True)
@@ -212,9 +217,18 @@ class CouplingNetwork(Network):
     @in_precision
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
+        if self.convolves and fusible(x):
+            return Convolve(CONVOLUTION_FACTORS, narrow=narrows(x, self.weights[0]))([x, *self._parameters_in_order()])[
+                0
+            ]
         for weight, norm in self._hidden():
             x = functional.relu(affine(x, *norm.fold(weight)))
         return self.last(x)
+
+    def _parameters_in_order(self) -> list[Tensor]:
+        """Return weight, bias and logarithmic scale of each layer."""
+        hidden = [value for weight, norm in self._hidden() for value in (weight, norm.bias, norm.log_scale)]
+        return [*hidden, cast("Tensor", self.last.weight), self.last.bias, self.last.log_scale]
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:

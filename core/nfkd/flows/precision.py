@@ -69,8 +69,13 @@ def in_precision(network: Method) -> Method:
     return cast("Method", run)
 
 
+def narrows(*operands: Tensor) -> bool:
+    """Return whether a bf16 network rounds these operands: float64 is not rounded."""
+    return _inside.get() and all(operand.dtype != torch.float64 for operand in operands)
+
+
 def narrowed(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the operands of a matrix product or a convolution, rounded to bfloat16 inside a bf16 network."""
-    if not _inside.get() or torch.float64 in (x.dtype, weight.dtype):
+    if not narrows(x, weight):
         return x, weight, bias
     return x.bfloat16(), weight.bfloat16(), None if bias is None else bias.bfloat16()

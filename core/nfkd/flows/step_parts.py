@@ -32,6 +32,8 @@ class StepParts(ABC):
         Of the features that a step changes.
     half
         How many features come before the changed ones; None where all are changed, and all go to the network.
+    images
+        Whether the steps are for images.
     names
         Of the parameters in a step, in the order of its layers.
 
@@ -45,6 +47,7 @@ class StepParts(ABC):
 
     transform: TransformRows
     half: int | None
+    images: bool = False
 
     def __init__(self, steps: Sequence[Layer], sources: Sequence[Sequence[_Source]]) -> None:
         self.names = _named(steps[0], sources[0])
@@ -73,7 +76,7 @@ def _named(step: Layer, sources: Sequence[_Source]) -> list[str]:
     return [names[id(getattr(module, name))] for module, name in sources]
 
 
-class _CouplingParts(StepParts):
+class CouplingParts(StepParts):
     """Of `FlowStep`s with a norm."""
 
     def __init__(self, steps: Sequence[FlowStep]) -> None:
@@ -90,6 +93,7 @@ class _CouplingParts(StepParts):
         self._mixings = [step.mixing for step in steps]
         transform = coupling.transform
         self.transform, self.half = cast("TransformRows", rows_of(transform)), coupling.channels // 2
+        self.images = isinstance(networks[0], CouplingNetwork) and networks[0].convolves
         residual = isinstance(networks[0], ResidualNetwork)
         self._network = ResidualSteps if residual else PerceptronSteps
         self._layers = [Normed() if len(layer) == Normed.count else Bare() for layer in layers[0][:-1]]
@@ -97,9 +101,10 @@ class _CouplingParts(StepParts):
 
     def linears(self) -> Sequence[StackedLinear]:
         """Return the layers."""
-        return [self._mixing(), *self._layers, *([Constant()] if self._constant else [])]
+        return [self.mixing(), *self._layers, *([Constant()] if self._constant else [])]
 
-    def _mixing(self) -> StackedMixing:
+    def mixing(self) -> StackedMixing:
+        """Return the mixings, stacked."""
         if isinstance(self._mixings[0], LUMixing):
             mixings = cast("list[LUMixing]", self._mixings)
             return LU(torch.stack([each.permutation for each in mixings]), torch.stack([each.sign for each in mixings]))
@@ -192,11 +197,19 @@ def kind_of(layer: object) -> object:
         if transform is None or not mixes or cast("LUMixing", mixing).norm is None:
             return None
         vectors = isinstance(network, (CouplingNetwork, ResidualNetwork)) and network.last.kernel is None
-        return (type(mixing), type(network), transform, _shapes(layer)) if vectors else None
+        return (type(mixing), type(network), transform, _shapes(layer)) if vectors or _for_images(layer) else None
     if type(layer) is MaskedAutoregressive and len(layer.network.weights):
         transform = rows_of(layer.transform)
         return None if transform is None else (transform, _shapes(layer))
     return None
+
+
+def _for_images(step: FlowStep) -> bool:
+    """Return whether a step has the layers of Glow for images, without a context."""
+    network, channels = step.coupling.network, cast("Coupling", step.coupling).channels
+    if not isinstance(step.mixing, LUMixing) or not isinstance(network, CouplingNetwork) or not network.convolves:
+        return False
+    return isinstance(step.coupling.transform, ShiftScale) and network.weights[0].shape[1] == channels // 2
 
 
 def _shapes(layer: Layer) -> tuple[torch.Size, ...]:
@@ -206,5 +219,5 @@ def _shapes(layer: Layer) -> tuple[torch.Size, ...]:
 def parts_of(steps: Sequence[Layer]) -> StepParts:
     """Return the parts of layers of the same kind."""
     if isinstance(steps[0], FlowStep):
-        return _CouplingParts(cast("Sequence[FlowStep]", steps))
+        return CouplingParts(cast("Sequence[FlowStep]", steps))
     return _AutoregressiveParts(cast("Sequence[MaskedAutoregressive]", steps))

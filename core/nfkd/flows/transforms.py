@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,6 +88,21 @@ class Additive(Elementwise):
         return y - parameters.squeeze(-1)
 
 
+class Bound(NamedTuple):
+    """A bounded logarithm of a scale, ℓ(s).
+
+    Attributes
+    ----------
+    value
+        ℓ of s.
+    slope
+        dℓ/ds of ℓ and exp(ℓ).
+    """
+
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor, Tensor], Tensor]
+
+
 def _log_sigmoid(raw: Tensor) -> Tensor:
     return functional.logsigmoid(raw + SIGMOID_OFFSET)
 
@@ -96,10 +111,10 @@ def _log_double_sigmoid(raw: Tensor) -> Tensor:
     return functional.logsigmoid(raw) + math.log(2)
 
 
-_BOUNDS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": _log_sigmoid,
-    "double_sigmoid": _log_double_sigmoid,
-    "tanh": torch.tanh,
+_BOUNDS = {
+    "sigmoid": Bound(_log_sigmoid, lambda _, scale: 1 - scale),
+    "double_sigmoid": Bound(_log_double_sigmoid, lambda _, scale: 1 - scale / 2),
+    "tanh": Bound(torch.tanh, lambda log_scale, _: 1 - log_scale.square()),
 }
 
 
@@ -118,18 +133,18 @@ class ShiftScale(Elementwise):
 
     def __init__(self, bound: Literal["sigmoid", "double_sigmoid", "tanh"]) -> None:
         self.bound = bound
-        self._bound = _BOUNDS[bound]
+        self.log_scale = _BOUNDS[bound]
 
     def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return (x + t)·exp(ℓ) and ℓ."""
         shift, raw = parameters.unbind(-1)
-        log_scale = self._bound(raw)
+        log_scale = self.log_scale.value(raw)
         return (x + shift) * log_scale.exp(), log_scale
 
     def inverse(self, y: Tensor, parameters: Tensor) -> Tensor:
         """Return y·exp(−ℓ) − t."""
         shift, raw = parameters.unbind(-1)
-        return y * (-self._bound(raw)).exp() - shift
+        return y * (-self.log_scale.value(raw)).exp() - shift
 
 
 def coupling_transform(coupling: Literal["affine", "additive"], scale: Literal["sigmoid", "tanh"]) -> Elementwise:

@@ -44,9 +44,15 @@ def results(flow: Flow, x: Tensor, context: Tensor | None, *, trace: bool) -> Re
     return outputs, list(torch.autograd.grad(total, inputs))  # type: ignore[arg-type]
 
 
+def examples(shape: Shape, count: int, width: float) -> Tensor:
+    """Vectors within ± width, wider than the data; images as the data, since further out they grow without bound."""
+    x = batch(shape, count)
+    return x if len(shape) == 3 else width * (2 * x - 1)
+
+
 @every_fused
 def test_values_and_gradients_are_those_of_the_modules(config: FlowConfig, shape: Shape, features: int) -> None:
-    flow, x, c = shared(config, shape, features), 8 * batch(shape, 40) - 4, context_of(features, 40)
+    flow, x, c = shared(config, shape, features), examples(shape, 40, 4), context_of(features, 40)
     for trace in (False, True):
         fused, plain = both(lambda trace=trace: results(flow, x, c, trace=trace))
         torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-9)
@@ -54,8 +60,13 @@ def test_values_and_gradients_are_those_of_the_modules(config: FlowConfig, shape
 
 @every_fused
 def test_gradients_agree_with_finite_differences(config: FlowConfig, shape: Shape, features: int) -> None:
-    [run, *_], c = _runs(shared(config, shape, features)), context_of(features, 3)
-    x = (4 * batch(shape, 3) - 2).requires_grad_()
+    flow, c = shared(config, shape, features), context_of(features, 3)
+    [run, *_] = _runs(flow)
+    before = list(flow.layers)[: list(flow.layers).index(run.steps[0])]
+    x = examples(shape, 3, 2)
+    for layer in before:
+        x = layer(x, c)[0]
+    x.requires_grad_()
     assert torch.autograd.gradcheck(lambda v: run(v, c), (x,), atol=1e-6)
     parameters = [parameter for parameter in run.steps[0].parameters() if parameter.numel() <= 16]
     for parameter in parameters[:3]:
@@ -64,7 +75,7 @@ def test_gradients_agree_with_finite_differences(config: FlowConfig, shape: Shap
 
 @every_fused
 def test_second_derivatives_are_those_of_the_modules(config: FlowConfig, shape: Shape, features: int) -> None:
-    flow, x, c = shared(config, shape, features), 4 * batch(shape, 5) - 2, context_of(features, 5)
+    flow, x, c = shared(config, shape, features), examples(shape, 5, 2), context_of(features, 5)
 
     def penalty() -> Results:
         v = x.clone().requires_grad_()
@@ -91,7 +102,7 @@ def test_passes_feature_by_feature_are_the_same_without_a_graph(
 
 def test_the_pass_of_a_flow_is_fused_and_its_modules_are_not_called() -> None:
     flow, calls = shared(*FUSED[0]), []
-    hook = flow.layers[0].register_forward_hook(lambda *_: calls.append(1))
+    hook = _runs(flow)[0].steps[0].register_forward_hook(lambda *_: calls.append(1))
     try:
         flow.log_prob(batch(FUSED[0][1]))
         assert not calls

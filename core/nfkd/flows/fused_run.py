@@ -1,0 +1,43 @@
+"""Equal steps of a flow as one operation: what vectors and images have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from nfkd.flows.fused import FusedOperation
+from nfkd.flows.layer import Layer
+from nfkd.flows.step_parts import StepParts
+
+
+class Run(FusedOperation):
+    """The steps as an operation: from x, the context if any, and all parameters, to changes, (K, B), and states.
+
+    Parameters
+    ----------
+    steps
+        The K steps.
+    parts
+        What a step consists of.
+    data
+        How many inputs come before the parameters.
+    every
+        Whether to return the state after every step, or after the last one.
+    """
+
+    def __init__(self, steps: Sequence[Layer], parts: StepParts, data: int, *, every: bool) -> None:
+        self.steps, self.parts, self.data, self.every = steps, parts, data, every
+
+    def plain(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the outputs of the modules with these parameters."""
+        (x, *context), parameters = inputs[: self.data], inputs[self.data :]
+        changes, states, names = [], [], self.parts.names
+        for number, step in enumerate(self.steps):
+            own = dict(zip(names, parameters[number * len(names) :], strict=False))
+            x, change = functional_call(step, own, (x, *context))
+            changes.append(change)
+            states.append(x)
+        return (torch.stack(changes), *(states if self.every else states[-1:]))

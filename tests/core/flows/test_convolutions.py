@@ -1,0 +1,96 @@
+"""Networks of convolutions as matrix products over pixels, compared with torch's convolutions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nfkd.flows import convolutions
+from nfkd.flows.convolutions import Convolve, fold, unfold
+
+FACTORS = (1.0, 1.0, 3.0)
+SIZES = [(2, 3, 4, 5, 4), (1, 1, 1, 1, 2), (3, 2, 2, 3, 1), (5, 3, 1, 4, 6)]
+every_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
+
+
+def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def inputs(size: tuple[int, ...], hidden: int = 3, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+    """Images, and weight, bias and logarithmic scale of each convolution."""
+    batch, channels, height, width, outputs = size
+    shapes = [(hidden, channels, 3, 3), (hidden, hidden, 1, 1), (outputs, hidden, 3, 3)]
+    values = [drawn(batch, channels, height, width, dtype=dtype)]
+    for number, shape in enumerate(shapes, 1):
+        values += [0.5 * drawn(*each, seed=number, dtype=dtype) for each in (shape, shape[:1], shape[:1])]
+    return [value.requires_grad_() for value in values]
+
+
+def expected(x: Tensor, *parameters: Tensor) -> Tensor:
+    for number, factor in enumerate(FACTORS):
+        weight, bias, log_scale = parameters[3 * number : 3 * number + 3]
+        h = functional.conv2d(x, weight, bias, padding="same") * (factor * log_scale).exp()[:, None, None]
+        x = h if number == 2 else functional.relu(h)
+    return x
+
+
+def found(*values: Tensor, narrow: bool = False) -> Tensor:
+    return Convolve(FACTORS, narrow=narrow)(values)[0]
+
+
+@every_size
+@pytest.mark.parametrize("chunk", [1, 1 << 18])
+def test_outputs_and_gradients_are_those_of_torchs_convolutions(
+    size: tuple[int, ...], chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolutions, "CHUNK", chunk)
+    values = inputs(size)
+    results = []
+    for function in (found, expected):
+        out = function(*values)
+        direction = drawn(*out.shape, seed=9)
+        results.append([out, *torch.autograd.grad(out, values, direction)])
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(found(*values), results[1][0], rtol=1e-10, atol=1e-12)
+
+
+def test_second_derivatives_agree_with_finite_differences() -> None:
+    values = inputs((2, 1, 2, 3, 2), hidden=2)
+    assert torch.autograd.gradcheck(found, values)
+    assert torch.autograd.gradgradcheck(found, values)
+
+
+def test_a_frozen_network_gives_the_gradient_by_its_input() -> None:
+    x, *parameters = inputs(SIZES[0])
+    frozen = [parameter.detach() for parameter in parameters]
+    [gradient] = torch.autograd.grad(found(x, *frozen).square().sum(), x)
+    [reference] = torch.autograd.grad(expected(x, *parameters).square().sum(), x)
+    torch.testing.assert_close(gradient, reference, rtol=1e-10, atol=1e-12)
+
+
+def test_a_pass_backwards_can_be_repeated() -> None:
+    values = inputs(SIZES[0])
+    out = found(*values).square().sum()
+    first = torch.autograd.grad(out, values, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(out, values), first, rtol=0, atol=0)
+
+
+def test_rounded_operands_give_almost_the_same() -> None:
+    values = inputs((4, 3, 6, 6, 4), hidden=16, dtype=torch.float32)
+    results = []
+    for narrow in (True, False):
+        out = found(*values, narrow=narrow)
+        assert out.dtype == torch.float32
+        results.append([out, *torch.autograd.grad(out.square().mean(), values)])
+    for rounded, exact in zip(*results, strict=True):
+        assert 0 < (rounded - exact).norm() / exact.norm() < 0.03
+
+
+def test_folding_is_the_transpose_of_unfolding() -> None:
+    x, rows = drawn(2, 3, 4, 5), drawn(2 * 3 * 4, 9 * 5, seed=1)
+    product = (unfold(x) * rows).sum()
+    torch.testing.assert_close(product, (x * fold(rows.clone(), (2, 3, 4))).sum(), rtol=1e-12, atol=1e-12)
