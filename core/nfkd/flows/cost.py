@@ -146,11 +146,11 @@ class _Position:
             return outputs
         self.saved[self.name] += known.saved
         self.flops[self.name] += known.flops
-        outputs = tuple(torch.empty_like(value, requires_grad=value.requires_grad) for value in known.outputs)
-        for value, counted in zip(outputs, known.counted, strict=True):
+        y, log_det = (torch.empty_like(value, requires_grad=value.requires_grad) for value in known.outputs)
+        for value, counted in zip((y, log_det), known.counted, strict=True):
             if counted:
                 self._storages[id(value.untyped_storage())] = value.untyped_storage()
-        return outputs
+        return y, log_det
 
 
 @dataclass(frozen=True)
