@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
-from inspect import getclosurevars
+from inspect import getclosurevars, unwrap
 from typing import Any
 
 import torch
@@ -37,6 +37,16 @@ def import_compiler_when_used() -> None:
             for function in _with_wrapped(value, seen):
                 if getattr(function, "__code__", None) is wrapper:
                     _postpone(function)
+
+
+def optimizer_step(optimizer: torch.optim.Optimizer) -> None:
+    """Make a step of an optimizer without importing the compiler, which `Optimizer.step` does."""
+    if _COMPILER in sys.modules:
+        optimizer.step()
+        return
+    setattr(optimizer, "_opt_called", True)  # noqa: B010 - schedules of the learning rate look for it
+    with torch.no_grad():
+        unwrap(type(optimizer).step)(optimizer)
 
 
 def _with_wrapped(function: Any, seen: set[int]) -> Iterator[Any]:

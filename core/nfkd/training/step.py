@@ -11,6 +11,7 @@ from nfkd.config import TrainingConfig
 from nfkd.data import Dataset
 from nfkd.distillation.distiller import Distiller, Loss
 from nfkd.flows.autoregressive import BatchNorm
+from nfkd.flows.compiler import optimizer_step
 from nfkd.flows.flow import Flow
 from nfkd.flows.precision import networks_in
 from nfkd.training.curve_values import step_values
@@ -65,7 +66,7 @@ def make_step(
             raise divergence(state.stage, state.step + 1, flow, batch, values, loss.sampled)
     limit = training.gradient_clip or math.inf
     torch.nn.utils.clip_grads_with_norm_(flow.parameters(), limit, found.gradient_norm)
-    state.optimizer.step()
+    optimizer_step(state.optimizer)
     state.count_step()
     return found, values
 
