@@ -92,10 +92,11 @@ def pass_over(teacher: Flow, batch: Batch, known: KnownPasses, *, trace: bool) -
     values = [
         _values(teacher(part.x, part.context, trace=trace), layers)
         if passes is None or rows is None
-        else [value[rows] for value in _values(passes, layers)]
+        else [value.index_select(0, rows) for value in _values(passes, layers)]
         for part, passes, rows in parts
     ]
-    return _pass([torch.cat(each) for each in zip(*values, strict=True)], layers)
+    whole = values[0] if len(values) == 1 else [torch.cat(each) for each in zip(*values, strict=True)]
+    return _pass(whole, layers)
 
 
 def _values(made: Pass, layers: Iterable[str]) -> list[Tensor]:

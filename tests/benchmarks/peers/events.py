@@ -26,7 +26,7 @@ from nfkd.training.monitor import Monitor
 from nfkd.training.progress import RunProgress
 from nfkd.training.system_usage import SystemUsage
 
-STEPS = 400
+STEPS = 200
 PARTS = {
     "HDF5": [(RunWriter, "handle"), (RunWriter, "flush")],
     "pictures": [(Monitor, "publish")],

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig, JetConfig, TarFlowConfig
 from nfkd.flows import cost
-from nfkd.flows.architectures import build_flow
+from nfkd.flows.architectures import ARCHITECTURES, build_flow
 from nfkd.flows.cost import flow_cost
 
 CASES: list[tuple[FlowConfig, tuple[int, ...]]] = [
@@ -97,3 +97,12 @@ def test_measuring_touches_no_module_of_another_thread(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(cost, "build_flow", build_while_another_thread_works)
     assert flow_cost(*CASES[2], 4) == counted
+
+
+@pytest.mark.parametrize("kind", ["glow", "maf", "nsf", "tarflow"])
+def test_equal_layers_that_are_measured_once_cost_what_each_costs(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for config, shape, context in ARCHITECTURES[kind].cases():
+        measured = cost._measure.__wrapped__(config, shape, context)  # without the kept figures
+        with monkeypatch.context() as patch:
+            patch.setattr(cost, "signature_of", lambda _: object())  # no layer equals another
+            assert cost._measure.__wrapped__(config, shape, context) == measured
