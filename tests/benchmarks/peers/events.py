@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -40,7 +40,7 @@ class Shares:
     """CPU seconds of the parts, each without those that it calls."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds = defaultdict[str, float](float)
         self._inside: list[float] = []
 
     def measured(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -99,7 +99,7 @@ def test_measuring_touches_no_module_of_another_thread(monkeypatch: pytest.Monke
     assert flow_cost(*CASES[2], 4) == counted
 
 
-@pytest.mark.parametrize("kind", ["glow", "maf", "nsf", "tarflow"])
+@pytest.mark.parametrize("kind", ["glow", "maf", "tarflow"])
 def test_equal_layers_that_are_measured_once_cost_what_each_costs(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for config, shape, context in ARCHITECTURES[kind].cases():
         measured = cost._measure.__wrapped__(config, shape, context)  # without the kept figures
