@@ -87,6 +87,7 @@ async def run_in_engine(config: ExperimentConfig, folder: Path, clients: int) ->
     began = time.thread_time()
     await ended.wait()
     seconds = time.thread_time() - began
+    await engine.close()  # the training's thread has then ended
     for reader in readers:
         reader.cancel()
     return seconds
