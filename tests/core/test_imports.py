@@ -115,3 +115,30 @@ def test_no_folder_shadows_a_package():
     folders = {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
     assert folders == {"nfkd_gui"}
     assert not (ROOT / "core" / "__init__.py").exists()
+
+
+def test_describing_and_training_import_neither_a_compiler_nor_scikit_learn():
+    source = """
+import sys
+import torch
+from nfkd.config import ExperimentConfig
+from nfkd.flows.compiler import optimizer_step
+from nfkd.planning.describe import describe
+
+for name in ("digits", "two_moons", "natural_patches_paper"):
+    assert not describe(ExperimentConfig.load(name)).problems
+weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+optimizers = [torch.optim.AdamW([weight], lr=0.1, fused=True) for weight in weights]
+for weight in weights:
+    weight.grad = torch.tensor([1.0, 2.0, 3.0])
+optimizer_step(optimizers[0])
+print(*sys.modules, sep="\\n")
+optimizers[1].step()  # torch imports its compiler here
+assert torch.equal(*weights)
+optimizer_step(optimizers[0])
+optimizers[0].add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]})
+assert (2 * torch.empty(3, device="meta")).shape == (3,)
+assert "torch._dynamo" in sys.modules
+"""
+    loaded = run_python(source).split()
+    assert not set(loaded) & {"torch._dynamo", "sklearn.utils", "scipy.stats", "matplotlib", "ray", "optuna"}

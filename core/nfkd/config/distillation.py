@@ -68,6 +68,17 @@ class DistillationConfig(Config, frozen=True):
         advanced=True,
         needs={".balance": ("gradient_norm",)},
     )
+    cache: int = field(
+        1024,
+        title="Cache",
+        help="Memory for the teacher's passes over the pool and over training examples that are the same at every "
+        "step: they are made once. What needs more is computed at every step; zero switches the cache off.",
+        unit="MiB",
+        zero="off",
+        ge=0,
+        le=1_000_000,
+        advanced=True,
+    )
     nll: NLLConfig = _term(NLLConfig)
     lkd: LKDConfig = _term(LKDConfig)
     ilkd: ILKDConfig = _term(ILKDConfig)

@@ -20,6 +20,7 @@ def upgrade(document: dict[str, Any]) -> tuple[dict[str, Any], list[ConfigProble
     document
         An experiment, or a part of it, as nested dictionaries.
     """
+    document = _with_cache(document)
     distillation = document.get("distillation")
     matching = distillation.get("matching") if is_table(distillation) else None
     if not is_table(distillation) or not is_table(matching):
@@ -30,6 +31,16 @@ def upgrade(document: dict[str, Any]) -> tuple[dict[str, Any], list[ConfigProble
     rest = {name: value for name, value in matching.items() if name != "inherit_permutation"}
     converted = ({"inherit": "mixing"} if inherits else {}) | distillation | {"matching": rest}
     return document | {"distillation": converted}, [_notice(distillation)] if inherits else []
+
+
+def _with_cache(document: dict[str, Any]) -> dict[str, Any]:
+    """Return an experiment whose cache is not only that of the pool."""
+    distillation = document.get("distillation")
+    pool = distillation.get("pool") if is_table(distillation) else None
+    if not is_table(distillation) or not is_table(pool) or "cache" not in pool:
+        return document
+    rest = {name: value for name, value in pool.items() if name != "cache"}
+    return document | {"distillation": {"cache": pool["cache"]} | distillation | {"pool": rest}}
 
 
 def _notice(distillation: dict[str, Any]) -> ConfigProblem:

@@ -30,18 +30,6 @@ class PoolConfig(Config, frozen=True):
         le=10_000_000,
         needs={".share": True},
     )
-    cache: int = field(
-        1024,
-        title="Cache",
-        help="Memory for the teacher's latents of the pool, which are then computed once and not at every step. If "
-        "they need more, there is no cache; zero switches it off.",
-        unit="MiB",
-        zero="off",
-        ge=0,
-        le=1_000_000,
-        advanced=True,
-        needs={".share": True},
-    )
 
     def samples(self, *, images: bool) -> int:
         """Return the number of samples that the teacher draws."""

@@ -92,6 +92,17 @@ class TrainingConfig(Config, frozen=True):
         ge=0,
         le=100_000_000,
     )
+    noise_draws: int = field(
+        0,
+        title="Noise draws",
+        help="Draws of noise, flips and shifts of each training example, for all flows but the teacher; each step "
+        "takes one of them. The teacher's passes over them are then cached. Zero draws anew at every step.",
+        unit="draws",
+        zero="a new one at every step",
+        ge=0,
+        le=1024,
+        advanced=True,
+    )
     batch_size: int = field(128, title="Batch", help="Examples per step.", unit="examples", ge=1, le=65536)
     precision: Literal["float32", "tf32", "bf16"] = field(
         "float32",

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from nfkd.config import ConfigProblem
 from nfkd.data.augmentation import PLAIN, Augmentation
+from nfkd.data.batch import Batch
 from nfkd.data.column_statistics import chunks_of
 from nfkd.data.examples import Examples, in_any_order, in_memory, take
 from nfkd.data.scaling import Scaler
 from nfkd.data.units import DataUnits, Unit
 from nfkd.protocol.events import SCALED
 from nfkd.protocol.flags import NOT_FINITE, OUT_OF_RANGE, USABLE
-from nfkd.transfer import to_device
 
 if TYPE_CHECKING:
     from nfkd.data.dequantization import Dequantizer
@@ -131,51 +131,6 @@ class DataSplit:
         return replace(self, weights=(self.weights / mean).astype(np.float32))
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Examples as the input of a flow.
-
-    Attributes
-    ----------
-    x
-        (B, *event_shape) float32.
-    context
-        (B, context features) float32, or None.
-    weights
-        (B,) float32, or None.
-    pool_rows
-        (B,) int64, always on the CPU: −1 for real examples, and after these the rows of the pool
-        (`nfkd.distillation.pool`) that the other examples are; None where all are real.
-    """
-
-    x: Tensor
-    context: Tensor | None = None
-    weights: Tensor | None = None
-    pool_rows: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device, without waiting for it; `pool_rows` stay on the CPU."""
-        x, context, weights = (
-            None if value is None else to_device(value, device) for value in (self.x, self.context, self.weights)
-        )
-        return replace(self, x=x, context=context, weights=weights)
-
-    def take(self, index: slice | list[int] | Tensor) -> Batch:
-        """Return some of the examples."""
-        rows = index.cpu() if isinstance(index, Tensor) else index
-        context, weights = (None if value is None else value[index] for value in (self.context, self.weights))
-        return Batch(self.x[index], context, weights, None if self.pool_rows is None else self.pool_rows[rows])
-
-    def contexts(self, count: int) -> Tensor | None:
-        """Return contexts for `count` samples, those of the examples in turn; None if there are none."""
-        if self.context is None:
-            return None
-        return self.context[torch.arange(count, device=self.context.device) % len(self)]
-
-
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Training, validation and test splits; no example is in two of them.
@@ -190,6 +145,8 @@ class Dataset:
         As in `DataUnits`.
     augmentation
         Of training images.
+    noise_draws
+        Draws of noise and augmentation of each training example, from which each batch takes one; zero draws anew.
     columns
         Names of a vector's features; may be empty.
     missing
@@ -222,6 +179,7 @@ class Dataset:
     dequantizer: Dequantizer | None = None
     gaussian_noise: float = 0.0
     augmentation: Augmentation = PLAIN
+    noise_draws: int = 0
     columns: tuple[str, ...] = ()
     missing: tuple[int, ...] = ()
     first_rows: np.ndarray | None = None
@@ -343,6 +301,41 @@ class Dataset:
         self, index: np.ndarray, dequantization: torch.Generator, augmentation: torch.Generator
     ) -> Batch:
         """Return training examples by their indices; images are augmented, then dequantized."""
+        if self.noise_draws and self._random:
+            rows = torch.from_numpy(index) + len(self.train) * torch.randint(
+                self.noise_draws, (len(index),), generator=dequantization
+            )
+            return replace(self._draws.take(rows), train_rows=rows)
+        batch = self._new_batch(index, dequantization, augmentation)
+        return batch if self._random else replace(batch, train_rows=torch.from_numpy(index))
+
+    @property
+    def _random(self) -> bool:
+        """Whether training examples get noise, flips, shifts or labels at random."""
+        drops_labels = self.train.context is not None and self.augmentation.label_dropping > 0
+        return self.is_image or self.dequantizer is not None or self.augmentation.active or drops_labels
+
+    @property
+    def fixed_rows(self) -> int:
+        """Number of different rows of which all training batches consist; zero if they are drawn anew."""
+        return len(self.train) * self.noise_draws if self._random else len(self.train)
+
+    @property
+    def drawn_rows(self) -> int:
+        """How many of these rows are draws of noise that are kept in memory."""
+        return self.fixed_rows if self._random else 0
+
+    def fixed_batch(self) -> Batch:
+        """Return these rows, (fixed_rows, *event_shape); only where there are any."""
+        return self._draws if self._random else self.batch(self.train, torch.Generator())
+
+    @cached_property
+    def _draws(self) -> Batch:
+        """All draws, one after the other; the same for every seed."""
+        generator, indices = torch.Generator().manual_seed(_CHOICE_SEED), np.arange(len(self.train))
+        return Batch.join([self._new_batch(indices, generator, generator) for _ in range(self.noise_draws)])
+
+    def _new_batch(self, index: np.ndarray, dequantization: torch.Generator, augmentation: torch.Generator) -> Batch:
         split = self.train.take(index)
         if self.augmentation.active:
             split = replace(split, values=self.augmentation(split.values[:], augmentation))

@@ -24,6 +24,7 @@ from nfkd.distillation.balance import (
     update_running_norms,
     weighted,
 )
+from nfkd.distillation.known_passes import NONE_KNOWN, KnownPasses
 from nfkd.distillation.loss import Loss
 from nfkd.distillation.needs import Data, Needs, TermInput, combine_needs
 from nfkd.distillation.objective import AnyObjective
@@ -41,7 +42,7 @@ from nfkd.distillation.pool import Pool
 from nfkd.distillation.ranks import Ranks
 from nfkd.distillation.step_graphs import StepGraphs
 from nfkd.distillation.variances import Variances
-from nfkd.flows.flow import Flow, Pass, evaluating
+from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.records import LayerPair
 
 
@@ -74,6 +75,8 @@ class Distiller:
         The running norms of a balance, by term. They are updated in place and saved in the checkpoints.
     pool
         Samples of the teacher, for `mix` and for terms with samples at temperature 1; None without a pool.
+    known
+        The teacher's passes over rows that come again.
     ranks
         The processes that compute parts of each batch; by default this one computes it all.
 
@@ -96,10 +99,12 @@ class Distiller:
         measure_every: int = 0,
         norms: dict[str, Weight] | None = None,
         pool: Pool | None = None,
+        known: KnownPasses = NONE_KNOWN,
         ranks: Ranks | None = None,
     ) -> None:
         self._config, self._steps, self._measure_every = config, steps, measure_every
         self._norms = {} if norms is None else norms
+        self._known = known
         self.teacher = None if teacher is None else freeze(teacher)
         self.pairs, self.pool, self.ranks = tuple(pairs), pool, ranks or Ranks()
         self.graphs: StepGraphs | None = None
@@ -276,10 +281,6 @@ class Distiller:
         self, needs: Mapping[TermInput, Needs], flow: Flow, inputs: StepInputs, variances: Variances | None
     ) -> StepPasses:
         return make_passes(needs, flow, self.teacher, inputs, self._known, variances)
-
-    @property
-    def _known(self) -> Pass | None:
-        return None if self.pool is None else self.pool.known
 
     @property
     def _balances(self) -> bool:

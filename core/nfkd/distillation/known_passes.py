@@ -1,10 +1,16 @@
-"""The teacher's pass over a batch with rows of the pool: over these the teacher passes only once, before training."""
+"""The teacher's passes over rows that come again: rows of the pool, and training examples without new noise.
+
+They are made once, before training, in chunks of rows. A pass over another number of rows at once differs from them by
+rounding, up to about 1e-6 of the values in single precision.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from nfkd.data import Batch
 from nfkd.distillation.pool import Pool, chunks
@@ -12,67 +18,97 @@ from nfkd.flows.flow import Flow, Latents, Pass
 from nfkd.transfer import to_device
 
 
+@dataclass(frozen=True)
+class KnownPasses:
+    """The teacher's passes that are made already, on its device.
+
+    Attributes
+    ----------
+    pool
+        Over the rows of the pool; None if they are made at every step.
+    train
+        The same over the rows of `Dataset.fixed_batch`.
+    """
+
+    pool: Pass | None = None
+    train: Pass | None = None
+
+
+NONE_KNOWN = KnownPasses()
+
+
 @torch.no_grad()
 def teacher_passes(
-    teacher: Flow, pool: Pool, layers: Sequence[str], between: Callable[[], None] = lambda: None
+    teacher: Flow, rows: Pool | Batch, layers: Sequence[str], between: Callable[[], None] = lambda: None
 ) -> Pass:
-    """Return the teacher's pass over all rows of a pool, on the teacher's device.
+    """Return the teacher's pass over all rows, on the teacher's device.
 
     Parameters
     ----------
-    teacher, pool
-        The frozen teacher and the samples.
+    teacher, rows
+        The frozen teacher; the samples or examples.
     layers
         The layers whose outputs are kept in the trace.
     between
         Called before each chunk of rows; it may raise to stop.
     """
-    like, passes = next(teacher.parameters()), list[Pass]()
-    for chunk in chunks(len(pool)):
+    like, values = next(teacher.parameters()), list[Tensor]()
+    for chunk in chunks(len(rows)):
         between()
-        part = pool.take(chunk)
+        part = rows.take(chunk)
         context = None if part.context is None else part.context.to(like)
-        made = teacher(part.x.to(like), context, trace=bool(layers))
-        passes.append(_join([made], layers))  # without the other layers
-    return _join(passes, layers)
+        made = _values(teacher(part.x.to(like), context, trace=bool(layers)), layers)
+        if not values:
+            values = [value.new_empty(len(rows), *value.shape[1:]) for value in made]
+        for whole, value in zip(values, made, strict=True):
+            whole[chunk] = value
+    return _pass(values, layers)
 
 
-def pass_over(teacher: Flow, batch: Batch, known: Pass | None, *, trace: bool) -> Pass:
-    """Return the teacher's pass over a batch; its rows of the pool are looked up and not computed.
+def pass_over(teacher: Flow, batch: Batch, known: KnownPasses, *, trace: bool) -> Pass:
+    """Return the teacher's pass over a batch; rows whose pass is known are looked up and not computed.
 
     Parameters
     ----------
     teacher, batch
         The frozen teacher and the batch.
     known
-        From `teacher_passes`, or None; a trace then has only its layers.
+        A trace of looked-up rows has only its layers.
     trace
         Whether to return the outputs of the layers.
     """
-    rows = batch.pool_rows
-    real = len(batch) if known is None or rows is None else int((rows < 0).sum())
-    if known is None or rows is None or real == len(batch):
+    real = len(batch) if batch.pool_rows is None else int((batch.pool_rows < 0).sum())
+    parts = [
+        (batch.take(slice(start, stop)), passes, None if rows is None else rows[start:stop])
+        for start, stop, passes, rows in (
+            (0, real, known.train, batch.train_rows),
+            (real, len(batch), known.pool, batch.pool_rows),
+        )
+        if start < stop
+    ]
+    found = [passes for _, passes, rows in parts if passes is not None and rows is not None]
+    if not found:
         return teacher(batch.x, batch.context, trace=trace)
-    layers = list(known.trace) if trace else []
-    looked_up = _take(known, to_device(rows[real:], known.log_prob.device), layers)
-    if not real:
-        return looked_up
-    own = batch.take(slice(real))
-    return _join([teacher(own.x, own.context, trace=trace), looked_up], layers)
+    layers = list(found[0].trace) if trace else []
+    values = [
+        _values(teacher(part.x, part.context, trace=trace), layers)
+        if passes is None or rows is None
+        else [value.index_select(0, to_device(rows, value.device)) for value in _values(passes, layers)]
+        for part, passes, rows in parts
+    ]
+    whole = values[0] if len(values) == 1 else [torch.cat(each) for each in zip(*values, strict=True)]
+    return _pass(whole, layers)
 
 
-def _take(known: Pass, rows: torch.Tensor, layers: Iterable[str]) -> Pass:
-    latents = Latents(tuple(part[rows] for part in known.latents.parts), known.latents.log_det[rows])
-    trace = {name: (known.trace[name][0][rows], known.trace[name][1][rows]) for name in layers}
-    return Pass(known.log_prob[rows], latents, trace)
+def _values(made: Pass, layers: Iterable[str]) -> list[Tensor]:
+    """Return the tensors of a pass, each (B, …): log p, log-determinant, latents, and the trace of some layers."""
+    trace = [value for name in layers for value in made.trace[name]]
+    return [made.log_prob, made.latents.log_det, *made.latents.parts, *trace]
 
 
-def _join(passes: Sequence[Pass], layers: Iterable[str]) -> Pass:
-    """Return the examples of several passes in one, with the outputs of some layers."""
-    parts = zip(*(made.latents.parts for made in passes), strict=True)
-    latents = Latents(tuple(map(torch.cat, parts)), torch.cat([made.latents.log_det for made in passes]))
-    trace = {
-        name: (torch.cat([made.trace[name][0] for made in passes]), torch.cat([made.trace[name][1] for made in passes]))
-        for name in layers
-    }
-    return Pass(torch.cat([made.log_prob for made in passes]), latents, trace)
+def _pass(values: Sequence[Tensor], layers: Sequence[str]) -> Pass:
+    """Return the pass of what `_values` returned."""
+    log_prob, log_det, *rest = values
+    traced = rest[len(rest) - 2 * len(layers) :]
+    trace = {name: (traced[2 * number], traced[2 * number + 1]) for number, name in enumerate(layers)}
+    return Pass(log_prob, Latents(tuple(rest[: len(rest) - len(traced)]), log_det), trace)

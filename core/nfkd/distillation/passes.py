@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nfkd.data import Batch
-from nfkd.distillation.known_passes import pass_over
+from nfkd.distillation.known_passes import NONE_KNOWN, KnownPasses, pass_over
 from nfkd.distillation.needs import Data, Needs, Synthesis, TeacherSamples, TermInput
 from nfkd.distillation.pool import Pool
 from nfkd.distillation.ranks import Ranks
@@ -254,7 +254,7 @@ def batch_variances(
     student: Flow,
     teacher: Flow | None,
     parts: Iterable[StepInputs],
-    known: Pass | None = None,
+    known: KnownPasses = NONE_KNOWN,
     ranks: Ranks | None = None,
 ) -> Variances | None:
     """Return the teacher's variances over all micro-batches, by passes of their own; None if no term reads any.
@@ -286,7 +286,7 @@ def make_passes(
     student: Flow,
     teacher: Flow | None,
     inputs: StepInputs,
-    known: Pass | None = None,
+    known: KnownPasses = NONE_KNOWN,
     variances: Variances | None = None,
 ) -> StepPasses:
     """Send the inputs through the flows, each pass once.
@@ -296,7 +296,7 @@ def make_passes(
     needs, student, teacher, inputs
         As for `sample_inputs`, and what it returned.
     known
-        The teacher's pass over the rows of the pool; computed where it is None, and where gradients by x are needed.
+        The teacher's passes that are made already; they are made anew where gradients by x are needed.
     variances
         The teacher's over the whole batch, if the inputs are only a part of it.
     """
@@ -308,7 +308,7 @@ def make_passes(
         if data_needs.student:
             student_pass = student(batch.x, batch.context, trace=data_needs.trace)
         if data_needs.teacher:
-            looked_up = None if data_needs.input_gradient else known
+            looked_up = NONE_KNOWN if data_needs.input_gradient else known
             teacher_pass = pass_over(require(teacher), batch, looked_up, trace=data_needs.trace)
     return StepPasses(
         student=student_pass,

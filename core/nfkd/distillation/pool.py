@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nfkd.data import Batch, DataSplit
-from nfkd.flows.flow import Flow, Pass
+from nfkd.flows.flow import Flow
 from nfkd.transfer import to_device
 
 MOST_DROPPED = 0.1
@@ -75,21 +75,17 @@ class Pool:
         The ε that they were made from at temperature 1, for every latent, each (M, …).
     context
         (M, context features) of the training data, or None.
-    known
-        The teacher's pass over x, on the teacher's device, from `nfkd.distillation.known_passes`; None if the pass is
-        made at every step.
     """
 
     x: Tensor
     noise: tuple[Tensor, ...]
     context: Tensor | None = None
-    known: Pass | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, index: Tensor | slice) -> Pool:
-        """Return some of the rows, without the teacher's pass."""
+        """Return some of the rows."""
         context = None if self.context is None else self.context[index]
         return Pool(self.x[index], tuple(part[index] for part in self.noise), context)
 
@@ -106,7 +102,10 @@ class Pool:
         if weights is not None:
             weights = torch.cat([weights[:kept], weights.new_ones(count)])
         x = torch.cat([batch.x[:kept], to_device(self.x[rows], batch.x.device, batch.x.dtype)])
-        return Batch(x, context, weights, torch.cat([torch.full((kept,), -1), rows]))
+        pool_rows, train_rows = torch.cat([torch.full((kept,), -1), rows]), batch.train_rows
+        if train_rows is not None:
+            train_rows = torch.cat([train_rows[:kept], train_rows.new_full((count,), -1)])
+        return Batch(x, context, weights, pool_rows, train_rows)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from nfkd.data import Dataset, DataSplit
 from nfkd.data.units import evaluation_noise
+from nfkd.flows.compiler import optimizer_step
 from nfkd.flows.flow import Flow, evaluating
 from nfkd.protocol.records import FeatureInfo
 
@@ -134,7 +135,7 @@ def _trained(dataset: Dataset, threads: int) -> LocalFeatures:
             chosen = train.take(torch.randint(len(train), (_BATCH,)).numpy())
             optimizer.zero_grad()
             functional.cross_entropy(classifier(dataset.batch(chosen, noise).x), _labels(chosen)).backward()
-            optimizer.step()
+            optimizer_step(optimizer)
             schedule.step()
     classifier.requires_grad_(requires_grad=False).eval()
     digest = hashlib.sha256()

@@ -38,6 +38,10 @@ class _LiveBytes(TorchDispatchMode):
         self.peak = 0
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler; see `nfkd.flows.compiler`
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         given = {_address(value) for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)}

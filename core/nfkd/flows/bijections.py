@@ -128,12 +128,26 @@ def _refuse_singular(diagonal: Tensor) -> None:
 
 
 def _rotation(channels: int, generator: torch.Generator | None) -> Tensor:
-    matrix = torch.randn(channels, channels, generator=generator) if drawing() else torch.empty(channels, channels)
-    return torch.linalg.qr(matrix)[0]
+    if not drawing():
+        return torch.empty(channels, channels)
+    return torch.linalg.qr(torch.randn(channels, channels, generator=generator))[0]
 
 
 def _shuffle(channels: int, generator: torch.Generator | None) -> Tensor:
     return torch.eye(channels)[torch.randperm(channels, generator=generator)]
+
+
+def _lu(matrix: Tensor) -> tuple[Tensor, ...]:
+    """Return P, L without its diagonal, U without its diagonal, and the signs and log-magnitudes of the latter."""
+    permutation, lower, upper = torch.linalg.lu(matrix)
+    diagonal = upper.diagonal()
+    return permutation, lower.tril(-1), upper.triu(1), diagonal.sign(), diagonal.abs().log()
+
+
+def _empty_lu(channels: int) -> tuple[Tensor, ...]:
+    """Return what `_lu` does, without values: on the meta device a decomposition takes longer than on the CPU."""
+    square, line = (channels, channels), (channels,)
+    return tuple(torch.empty(shape) for shape in (square, square, square, line, line))
 
 
 class LUMixing(ActNormLinear):
@@ -155,13 +169,11 @@ class LUMixing(ActNormLinear):
 
     def __init__(self, start: Tensor, *, actnorm: bool = True) -> None:
         super().__init__(len(start), actnorm=actnorm)
-        permutation, lower, upper = torch.linalg.lu(start)
-        diagonal = upper.diagonal()
+        permutation, lower, upper, sign, log_diagonal = _lu(start) if drawing() else _empty_lu(len(start))
         self.register_buffer("permutation", permutation)
-        self.register_buffer("sign", diagonal.sign())
-        self.lower = nn.Parameter(lower.tril(-1) if drawing() else lower)
-        self.upper = nn.Parameter(upper.triu(1) if drawing() else upper)
-        self.log_diagonal = nn.Parameter(diagonal.abs().log())
+        self.register_buffer("sign", sign)
+        self.lower, self.upper = nn.Parameter(lower), nn.Parameter(upper)
+        self.log_diagonal = nn.Parameter(log_diagonal)
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         """Return P·L and U with its diagonal."""
@@ -177,14 +189,11 @@ class LUMixing(ActNormLinear):
     @torch.no_grad()
     def set_mixing_matrix(self, matrix: Tensor) -> None:
         """Set W by its factors; this also sets P and the signs."""
-        permutation, lower, upper = torch.linalg.lu(matrix)
-        diagonal = upper.diagonal()
-        _refuse_singular(diagonal)
-        self.permutation.copy_(permutation)
-        self.sign.copy_(diagonal.sign())
-        self.lower.copy_(lower.tril(-1))
-        self.upper.copy_(upper.triu(1))
-        self.log_diagonal.copy_(diagonal.abs().log())
+        factors = _lu(matrix)
+        _refuse_singular(factors[-1].exp())
+        own = (self.permutation, self.lower, self.upper, self.sign, self.log_diagonal)
+        for factor, value in zip(own, factors, strict=True):
+            factor.copy_(value)
 
     def _inverted(self) -> Tensor:
         permuted, upper = self._factors()

@@ -45,7 +45,8 @@ from nfkd.planning.plans import (
     stage_terms,
     teacher_of,
 )
-from nfkd.planning.pools import cached_share, pool_memory, pool_problems, slow_pool
+from nfkd.planning.pools import pool_problems, slow_pool
+from nfkd.planning.teacher_cache import kept_memory, planned_cache
 from nfkd.planning.teachers import on_scaled_values, teacher_problems, teacher_warnings
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import Role, the_role
@@ -92,19 +93,20 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
             problems += _flow_problems(config, error.event_shape, teacher)
     problems += teacher_problems(config, dataset, teacher, run)
     flows: dict[Role, FlowDescription] = {}
-    checks = _LearnerChecks()
+    checks, fixed_rows = _LearnerChecks(), 0
     if dataset is not None:
         warnings += _table_warnings(config, dataset)
         teacher = None if teacher is None else on_scaled_values(teacher, dataset)
-        problems += _student_data_problems(config, dataset)
+        seen, found = _student_data(config, dataset)
+        problems, fixed_rows = problems + found, seen.fixed_rows
         warnings += column_warnings(config.data, dataset)
         problems += _flow_problems(config, dataset.event_shape, teacher)
         built = _build_valid_flows(config, dataset, teacher, problems)
         flows = {role: _describe_flow(config, role, flow, dataset) for role, flow in built.items()}
-        checks = _check_learners(config, dataset, built)
+        checks = _check_learners(config, dataset, seen, built)
         flows |= {
             role: msgspec.structs.replace(flows[role], memory=flows[role].memory + extra)
-            for role, extra in checks.pool_memory.items()
+            for role, extra in checks.kept_memory.items()
         }
         problems += checks.problems
         warnings += checks.warnings
@@ -127,6 +129,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
         memory_available=available,
         strategy=checks.matches["student"].strategy,
         assistants=[flows.get(role) for role in chain(config)[1:-1]],
+        fixed_rows=fixed_rows,
         assistant_pairs=[checks.matches[role].pairs for role in chain(config)[1:-1]],
     )
 
@@ -156,10 +159,12 @@ class _LearnerChecks:
     problems: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
     warnings: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
     slow_terms: list[ConfigProblem] = field(default_factory=list[ConfigProblem])
-    pool_memory: dict[Role, int] = field(default_factory=dict[Role, int])
+    kept_memory: dict[Role, int] = field(default_factory=dict[Role, int])
 
 
-def _check_learners(config: ExperimentConfig, dataset: Dataset, flows: Mapping[Role, Flow]) -> _LearnerChecks:
+def _check_learners(
+    config: ExperimentConfig, dataset: Dataset, seen: Dataset, flows: Mapping[Role, Flow]
+) -> _LearnerChecks:
     checks = _LearnerChecks()
     for role in learners(config):
         student, teacher = flows.get(role), flows.get(teacher_of(config, role) or "teacher")
@@ -172,12 +177,12 @@ def _check_learners(config: ExperimentConfig, dataset: Dataset, flows: Mapping[R
             found += _metric_problems(config, dataset, student, teacher)
         checks.problems += [problem for problem in found if problem not in checks.problems]
         checks.warnings += match.warnings
-        terms, shape, layers = config.distillation, dataset.event_shape, teacher.layer_info()
-        checks.pool_memory[role] = pool_memory(terms, match.pairs, layers, shape, dataset.context_features)
-        costs, cached = (pass_cost(student), pass_cost(teacher)), cached_share(terms, match.pairs, layers, shape)
-        checks.slow_terms += slow_terms(config, *costs, the_role(role), cached=cached)
-        steps, images = stage_steps(config)[role], dataset.is_image
-        checks.slow_terms += slow_pool(config, *costs, steps, images=images, cached=cached)
+        shape, layers, steps = dataset.event_shape, teacher.layer_info(), stage_steps(config)[role]
+        cache = planned_cache(config, match.pairs, layers, shape, steps=steps, train_rows=seen.fixed_rows)
+        checks.kept_memory[role] = kept_memory(config, cache, shape, seen.context_features, draws=seen.drawn_rows)
+        costs = pass_cost(student), pass_cost(teacher)
+        checks.slow_terms += slow_terms(config, *costs, the_role(role), cached=cache.share)
+        checks.slow_terms += slow_pool(config, *costs, steps, images=dataset.is_image, cached=cache.pool)
     return checks
 
 
@@ -197,12 +202,12 @@ def _ablation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
     return [ConfigProblem("training.ablations", message)]
 
 
-def _student_data_problems(config: ExperimentConfig, dataset: Dataset) -> list[ConfigProblem]:
+def _student_data(config: ExperimentConfig, dataset: Dataset) -> tuple[Dataset, list[ConfigProblem]]:
+    """Return the data that the student sees, or all of it and why there is no such part."""
     try:
-        stage_data(config, dataset, "student")
+        return stage_data(config, dataset, "student"), []
     except DataError as error:
-        return error.problems
-    return []
+        return dataset, error.problems
 
 
 def _table_warnings(config: ExperimentConfig, dataset: Dataset) -> list[ConfigProblem]:
@@ -376,10 +381,14 @@ def _memory_problems(
 ) -> list[ConfigProblem]:
     if flow.memory <= available:
         return []
-    smaller = "the flow, the batch or the pool" if config.distillation.pool.share > 0 else "the flow or the batch"
+    parts = ["the flow", "the batch"]
+    if role in learners(config):
+        parts += ["the pool"] if config.distillation.pool.share else []
+        parts += ["training.noise_draws"] if config.training.noise_draws else []
     kept = config.training.activations == "keep"
     message = (
         f"training {the_role(role)} takes about {flow.memory / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are "
-        f"free: make {smaller} smaller{', or set training.activations to recompute' if kept else ''}"
+        f"free: make {', '.join(parts[:-1])} or {parts[-1]} smaller"
+        f"{', or set training.activations to recompute' if kept else ''}"
     )
     return [ConfigProblem(f"{flow_path(role)}.hidden", message)]

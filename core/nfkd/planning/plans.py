@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from nfkd.config import ExperimentConfig, TrainingConfig
@@ -11,7 +12,7 @@ from nfkd.data import Dataset
 from nfkd.flows.architectures import flow_summary
 from nfkd.planning.costs import PassCost, step_cost, trained_passes
 from nfkd.planning.devices import resolve_device
-from nfkd.planning.pools import cached_share
+from nfkd.planning.teacher_cache import TeacherCache, planned_cache
 from nfkd.protocol.events import StagePlan
 from nfkd.protocol.records import SYSTEM, CurveInfo, LayerPair
 from nfkd.protocol.requests import Description, FlowDescription
@@ -63,7 +64,10 @@ def stage_data(config: ExperimentConfig, dataset: Dataset, stage: Role) -> Datas
     DataError
         As `Dataset.with_training_examples`.
     """
-    return dataset if stage == "teacher" else dataset.with_training_examples(config.training.student_examples)
+    if stage == "teacher":
+        return dataset
+    some, draws = dataset.with_training_examples(config.training.student_examples), config.training.noise_draws
+    return replace(some, noise_draws=draws) if draws else some
 
 
 def stage_batch_size(config: ExperimentConfig, stage: Role) -> int:
@@ -177,6 +181,22 @@ def stage_costs(config: ExperimentConfig, description: Description) -> dict[Role
     return {role: _stage_cost(config, description, role) for role in run_roles(config)}
 
 
+def described_cache(config: ExperimentConfig, description: Description, role: Role) -> TeacherCache:
+    """Return which passes of the teacher of a flow are made once; none for a flow that learns from the data alone."""
+    before = teacher_of(config, role)
+    teacher = described(description, before) if before else None
+    if teacher is None:
+        return TeacherCache()
+    return planned_cache(
+        config,
+        stage_pairs(description).get(role, []),
+        teacher.layers,
+        description.event_shape,
+        steps=stage_steps(config)[role],
+        train_rows=description.fixed_rows,
+    )
+
+
 def search_cost(config: ExperimentConfig, description: Description) -> float:
     """Return the relative cost of a step of a baseline, as `stage_costs`, also in a run without a baseline."""
     return _stage_cost(config, description, "baseline")
@@ -192,9 +212,8 @@ def _stage_cost(config: ExperimentConfig, description: Description, role: Role) 
     trained = trained_passes(config.training)
     cost = 1.0 * trained * flow.multiply_adds
     if teacher is not None:
-        terms, pairs = config.distillation, stage_pairs(description).get(role, [])
+        terms = config.distillation
         student_pass, teacher_pass = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))
-        cached = cached_share(terms, pairs, teacher.layers, description.event_shape)
-        passes = (student_pass, teacher_pass)
+        cached, passes = described_cache(config, description, role).share, (student_pass, teacher_pass)
         cost = step_cost(terms, batch_size, *passes, micro_batches=micro_batches, cached=cached, trained=trained)
     return cost * batch_size / config.training.batch_size

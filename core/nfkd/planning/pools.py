@@ -1,17 +1,11 @@
-"""The pool of an experiment before it runs: problems, the cache of the teacher's passes, memory and time."""
+"""The pool of an experiment before it runs: problems and time."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
-from nfkd.config import ConfigProblem, DistillationConfig, ExperimentConfig
+from nfkd.config import ConfigProblem, ExperimentConfig
 from nfkd.data import Dataset
-from nfkd.distillation.needs import Data
 from nfkd.flows.flow import Flow
-from nfkd.planning.costs import PassCost, step_cost, term_needs
-from nfkd.protocol.records import LayerPair
-from nfkd.protocol.requests import LayerInfo
+from nfkd.planning.costs import PassCost, step_cost
 
 _SHARE = "distillation.pool.share"
 _BYTES = 4
@@ -45,71 +39,8 @@ def pool_problems(config: ExperimentConfig, teacher: Flow, dataset: Dataset) -> 
     return problems
 
 
-def cached_layers(
-    config: DistillationConfig,
-    pairs: Sequence[LayerPair],
-    layers: Sequence[LayerInfo],
-    event_shape: Sequence[int],
-    rows: int,
-) -> list[str] | None:
-    """Return which layers of the teacher are cached for the rows of a pool, beside log p and the latents.
-
-    Parameters
-    ----------
-    config
-        The terms and the pool.
-    pairs, layers
-        The matched layers, and the layers of the teacher.
-    event_shape
-        Shape of one example.
-    rows
-        Rows of the pool.
-
-    Returns
-    -------
-    list[str] | None
-        None where there is no cache: no term reads the teacher's pass over the data, a term differentiates it, or it
-        needs more memory than `PoolConfig.cache`.
-    """
-    needs = term_needs(config).get(Data())
-    if not config.pool.share or needs is None or not needs.teacher or needs.input_gradient:
-        return None
-    names = [pair.teacher for pair in pairs] if needs.trace else []
-    return names if _cache_bytes(names, layers, event_shape, rows) <= config.pool.cache << 20 else None
-
-
-def _cache_bytes(names: Sequence[str], layers: Sequence[LayerInfo], event_shape: Sequence[int], rows: int) -> int:
-    sizes = {layer.name: math.prod(layer.shape) for layer in layers}
-    values = math.prod(event_shape) + 2 + sum(sizes[name] + 1 for name in names)  # with log p and log-determinants
-    return _BYTES * rows * values
-
-
-def cached_share(
-    config: DistillationConfig, pairs: Sequence[LayerPair], layers: Sequence[LayerInfo], event_shape: Sequence[int]
-) -> float:
-    """Return the part of a batch over which the teacher makes no pass, since it is cached; as `cached_layers`."""
-    rows = config.pool.samples(images=len(event_shape) > 1)
-    return 0.0 if cached_layers(config, pairs, layers, event_shape, rows) is None else config.pool.share
-
-
-def pool_memory(
-    config: DistillationConfig,
-    pairs: Sequence[LayerPair],
-    layers: Sequence[LayerInfo],
-    event_shape: Sequence[int],
-    context_features: int,
-) -> int:
-    """Return the bytes of the pool's samples, with their noise, and of the cache; zero without a pool."""
-    if not config.pool.share:
-        return 0
-    rows = config.pool.samples(images=len(event_shape) > 1)
-    names = cached_layers(config, pairs, layers, event_shape, rows)
-    cache = 0 if names is None else _cache_bytes(names, layers, event_shape, rows)
-    return _BYTES * rows * (2 * math.prod(event_shape) + context_features) + cache
-
-
 def slow_pool(
-    config: ExperimentConfig, student: PassCost, teacher: PassCost, steps: int, *, images: bool, cached: float
+    config: ExperimentConfig, student: PassCost, teacher: PassCost, steps: int, *, images: bool, cached: bool
 ) -> list[ConfigProblem]:
     """Return a warning if drawing the pool takes longer than the training that uses it.
 
@@ -124,14 +55,14 @@ def slow_pool(
     images
         Whether the data are images.
     cached
-        From `cached_share`.
+        Whether the teacher's passes over the pool are cached.
     """
     terms, batch_size = config.distillation, config.training.student_batch_size
     if not terms.pool.share:
         return []
     rows = terms.pool.samples(images=images)
     drawing = rows * (teacher.decode + teacher.encode * (2 if cached else 1))
-    step = batch_size * step_cost(terms, batch_size, student, teacher, cached=cached)
+    step = batch_size * step_cost(terms, batch_size, student, teacher, cached=cached * terms.pool.share)
     if drawing <= steps * step:
         return []
     features = max(student.sequential, teacher.sequential)

@@ -12,6 +12,7 @@ from nfkd.data import Dataset
 from nfkd.distillation.balance import balance_weights, gradient_shares
 from nfkd.planning.plans import (
     described,
+    described_cache,
     run_roles,
     search_cost,
     seed_stages,
@@ -20,7 +21,6 @@ from nfkd.planning.plans import (
     stage_steps,
     teacher_of,
 )
-from nfkd.planning.pools import cached_share
 from nfkd.protocol.requests import Description, FlowDescription
 from nfkd.protocol.roles import Role
 from nfkd.protocol.times import StageTime, TimeEstimate
@@ -156,7 +156,7 @@ def _rough_unit(
         step=step,
         evaluation=_pass_seconds(flow, min(monitor.validation_examples, len(dataset.validation))),
         picture=2 * _pass_seconds(flow, drawn),
-        pool=_rough_pool(config, description, teacher) if teacher else 0.0,
+        pool=_rough_pool(config, description, role, teacher) if teacher else 0.0,
         summary=_pass_seconds(flow, figures) + same_noise + _MEASURES_SECONDS * count / 1000,
     )
 
@@ -166,10 +166,11 @@ def _pass_seconds(flow: FlowDescription, examples: int) -> float:
     return chunks * len(flow.layers) * _LAYER_SECONDS + examples * flow.multiply_adds / _MULTIPLY_ADDS
 
 
-def _rough_pool(config: ExperimentConfig, description: Description, teacher: FlowDescription) -> float:
-    pool, shape = config.distillation.pool, description.event_shape
+def _rough_pool(config: ExperimentConfig, description: Description, role: Role, teacher: FlowDescription) -> float:
+    """Return the seconds of drawing the pool, and of the passes over rows that come again."""
+    pool, cache = config.distillation.pool, described_cache(config, description, role)
+    seconds = _pass_seconds(teacher, description.fixed_rows) if cache.train else 0.0
     if not pool.share:
-        return 0.0
-    rows = pool.samples(images=len(shape) > 1)
-    passes = 3 if cached_share(config.distillation, description.pairs, teacher.layers, shape) else 2
-    return passes * _pass_seconds(teacher, rows)
+        return seconds
+    rows = pool.samples(images=len(description.event_shape) > 1)
+    return seconds + (3 if cache.pool else 2) * _pass_seconds(teacher, rows)

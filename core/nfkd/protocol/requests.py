@@ -198,6 +198,8 @@ class Description(Message, frozen=True):
     """The flows between teacher and student, in order."""
     assistant_pairs: list[list[LayerPair]] = msgspec.field(default_factory=list[list[LayerPair]])
     """The matched pairs of each assistant; `pairs` are the student's."""
+    fixed_rows: int = 0
+    """Rows of which all batches of the student consist; zero if their noise is drawn anew at every step."""
 
     @property
     def student_teacher(self) -> FlowDescription | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from nfkd.config import ExperimentConfig
 from nfkd.protocol.events import (
+    CurveBatch,
     CurvePoints,
     DensityDrawn,
     InterpolationDrawn,
@@ -79,6 +80,7 @@ class RunWriter:
     def _open(self, directory: Path) -> None:
         self._directory = directory
         self._error: RunError | None = None
+        self._points: dict[str, list[CurveBatch]] = {}  # that wait for a flush, by the group of their curve
         with disk_errors(directory):
             self._file = _open_swmr(directory / RUN_FILE)
         self._nodes = _datasets(self._file)
@@ -108,7 +110,7 @@ class RunWriter:
         return writer
 
     def handle(self, event: RunEvent) -> None:
-        """Write an event; events that the file does not store are ignored.
+        """Write an event; events that the file does not store are ignored, and points of curves wait for a flush.
 
         Raises
         ------
@@ -152,9 +154,16 @@ class RunWriter:
                 raise RunError(
                     title="The run cannot be written", cause=f"The curve {name} is not in the plan of its stage."
                 )
+            self._points.setdefault(where, []).append(batch)
+
+    def _append_points(self) -> None:
+        """Append the points of all curves; together, since each append takes as long as one of a thousand points."""
+        points, self._points = self._points, {}
+        for where, batches in points.items():
+            columns = [(batch.values, batch.times, batch.steps) for batch in batches]
             # The steps come last, because readers count them.
-            for key, values in (("value", batch.values), ("time", batch.times), ("step", batch.steps)):
-                _append(self._nodes[f"{where}/{key}"], values)
+            for key, values in zip(("value", "time", "step"), zip(*columns, strict=True), strict=True):
+                _append(self._nodes[f"{where}/{key}"], np.concatenate(values))
 
     def _flags(self, where: str, flags: np.ndarray | None, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
         """Return the flags of a row; none in a file of an older version, which has no place for them."""
@@ -175,6 +184,7 @@ class RunWriter:
             is first saved to a new file, if possible.
         """
         with self._writing():
+            self._append_points()
             self._file.flush()
             if not self._path_is_ours():
                 raise self._save_elsewhere()

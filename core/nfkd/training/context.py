@@ -73,6 +73,7 @@ class RunContext:
     donors: tuple[Path, ...] = ()
     weight_decay: float | None = None
     ranks: Ranks = field(default_factory=Ranks)
+    _data: dict[Role, Dataset] = field(default_factory=dict[Role, Dataset])
 
     def training(self, stage: Role) -> TrainingConfig:
         """Return the settings of a stage's training, with the weight decay of a search."""
@@ -99,7 +100,11 @@ class RunContext:
 
     def data(self, stage: Role) -> Dataset:
         """Return the data that a stage is trained on; only the teacher's has all training examples."""
-        return stage_data(self.config, self.dataset, stage)
+        if stage == "teacher":
+            return self.dataset
+        if "student" not in self._data:  # one object for all, since it keeps its draws of noise
+            self._data["student"] = stage_data(self.config, self.dataset, "student")
+        return self._data["student"]
 
     def pairs(self, stage: Role) -> list[LayerPair]:
         """Return the matched layers of a stage's flow and its teacher; for baseline and ablation the student's."""

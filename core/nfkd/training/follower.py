@@ -27,7 +27,7 @@ from nfkd.training.diagnosis import DivergedError
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.read_ahead import reading_ahead
 from nfkd.training.resident import on_device
-from nfkd.training.stage_pool import with_passes
+from nfkd.training.stage_pool import known_passes
 from nfkd.training.state import StageState
 from nfkd.training.step import make_step
 
@@ -96,7 +96,7 @@ def stage_start(state: StageState, loss: Distiller, steps: int) -> StageStart:
         groups=groups,
         pairs=loss.pairs,
         teacher=None if loss.teacher is None else _on_cpu(loss.teacher.state_dict()),
-        pool=None if loss.pool is None else replace(loss.pool, known=None),
+        pool=loss.pool,
     )
 
 
@@ -212,7 +212,8 @@ class _Stage:
                 steps=start.steps,
                 measure_every=config.monitor.shares_every,
                 norms=self._state.norms,
-                pool=None if start.pool is None else with_passes(config, start.pairs, teacher, start.pool),
+                pool=start.pool,
+                known=known_passes(config, stage, start.pairs, teacher, start.pool, examples),
                 ranks=ranks,
             )
 

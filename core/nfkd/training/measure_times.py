@@ -16,8 +16,6 @@ import torch
 from nfkd.config import ExperimentConfig
 from nfkd.data import Dataset, load_dataset
 from nfkd.distillation.distiller import Distiller, Likelihood, freeze
-from nfkd.distillation.known_passes import teacher_passes
-from nfkd.distillation.pool import Pool, PoolError, draw_pool
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll
 from nfkd.evaluation.quality import c2st
 from nfkd.evaluation.reference import Reference
@@ -29,6 +27,7 @@ from nfkd.planning.describe import check
 from nfkd.planning.devices import resolve_device, thread_count
 from nfkd.planning.plans import (
     chain,
+    described_cache,
     flow_config,
     learners,
     stage_data,
@@ -37,7 +36,6 @@ from nfkd.planning.plans import (
     stage_training,
     teacher_of,
 )
-from nfkd.planning.pools import cached_layers
 from nfkd.planning.times import UnitTimes, rough_units
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import Role, learner_of
@@ -48,6 +46,7 @@ from nfkd.training.diagnosis import DivergedError
 from nfkd.training.generators import named_generator
 from nfkd.training.gradient_norms import measure_norms
 from nfkd.training.loop import Hooks, Trainer
+from nfkd.training.measure_teacher import Learnt, measure_teacher
 from nfkd.training.monitor import Monitor
 from nfkd.training.state import StageState
 
@@ -143,6 +142,7 @@ class _Measurement:
         quiet = {"evaluate_every": _NEVER, "pictures_every": _NEVER, "validation_examples": 8}
         self._quiet = config.replace(monitor=quiet, training={"checkpoint_every": _NEVER})
         self._flows: dict[Role, Flow] = {}
+        self._some: dict[Role, Dataset] = {}
         self._measures = 0.0
         self.norms: dict[str, float] = {}
 
@@ -175,19 +175,17 @@ class _Measurement:
     def _unit(self, role: Role) -> UnitTimes:
         if role == "teacher" and self._config.training.teacher_given:
             return UnitTimes(step=0.0, summary=self._summary(role, self._flow(role)))
-        state, pool_seconds, pool = self._state(role), 0.0, None
-        if role in learners(self._config) and self._config.distillation.pool.share:
-            pool_seconds, pool = self._pool(role)
-        first, step = self._steps(role, state, pool)
+        state, learnt = self._state(role), self._learnt(role) if role in learners(self._config) else None
+        first, step = self._steps(role, state, learnt)
         if role == "student" and state.flow.initialized:
-            self.norms = self._norms(state, pool)
+            self.norms = self._norms(state, learnt)
         flow = self._flows[role] = state.flow
         return UnitTimes(
             step=step,
             evaluation=self._nll(flow, min(self._config.monitor.validation_examples, len(self._dataset.validation))),
             picture=self._picture(role, flow),
             checkpoint=_checkpoint(state),
-            pool=pool_seconds + max(0.0, first - step),
+            pool=(learnt.seconds if learnt else 0.0) + max(0.0, first - step),
             summary=self._summary(role, flow) + 2 * _checkpoint(state),
         )
 
@@ -195,7 +193,7 @@ class _Measurement:
         return stage_data(self._config, self._dataset, role)
 
     def _state(self, role: Role) -> StageState:
-        config, dataset = self._config, self._data(role)
+        config, dataset = self._config, self._step_data(role)
         training, seed = stage_training(config, role), config.seeds.first
         return StageState.fresh(role, seed, self._build(role).train(), training, len(dataset.train))
 
@@ -219,7 +217,7 @@ class _Measurement:
         before = teacher_of(self._config, role)
         return None if before is None else self._flow(before)
 
-    def _steps(self, role: Role, state: StageState, pool: Pool | None) -> tuple[float, float]:
+    def _steps(self, role: Role, state: StageState, learnt: Learnt | None) -> tuple[float, float]:
         """Return the seconds of the first step, and the mean of those after a few more."""
         control, times, share = Control(), [time.perf_counter()], self._all_seconds / 4
 
@@ -232,21 +230,21 @@ class _Measurement:
                 control.stop("stage")
 
         with suppress(DivergedError):  # the steps before it count
-            self._trainer(role, state, pool, control, progress).train()
+            self._trainer(role, state, learnt, control, progress).train()
         if len(times) < 3:
             return times[-1] - times[0], times[-1] - times[0]
         start = min(_WARM_UP, len(times) - 2)
         return times[1] - times[0], (times[-1] - times[start]) / (len(times) - 1 - start)
 
     def _trainer(
-        self, role: Role, state: StageState, pool: Pool | None, control: Control, progress: Callable[[], None]
+        self, role: Role, state: StageState, learnt: Learnt | None, control: Control, progress: Callable[[], None]
     ) -> Trainer:
         nothing: Any = lambda *_: None  # noqa: E731 - hooks of one line
         return Trainer(
             self._quiet,
-            self._data(role),
+            self._step_data(role),
             state,
-            self._loss(role, state, pool),
+            self._loss(role, state, learnt),
             steps=max(1, stage_steps(self._config).get(role, self._config.training.student_steps)),
             limit=_NEVER,
             patience=0,
@@ -255,15 +253,15 @@ class _Measurement:
             hooks=Hooks(publish=nothing, checkpoint=nothing, progress=progress, warn=nothing),
         )
 
-    def _norms(self, state: StageState, pool: Pool | None) -> dict[str, float]:
+    def _norms(self, state: StageState, learnt: Learnt | None) -> dict[str, float]:
         """Return the norms of the terms' gradients, which are not measured during the timed steps."""
-        loss = self._loss("student", state, pool, measure_every=1)
-        training, data = self._config.training, self._data("student")
+        loss = self._loss("student", state, learnt, measure_every=1)
+        training, data = self._config.training, self._step_data("student")
         return measure_norms(training, data, state, loss, seconds=self._all_seconds / 8, check=self._check)
 
-    def _loss(self, role: Role, state: StageState, pool: Pool | None, measure_every: int = 0) -> Distiller:
+    def _loss(self, role: Role, state: StageState, learnt: Learnt | None, measure_every: int = 0) -> Distiller:
         teacher = self._source(role)
-        if teacher is None:
+        if teacher is None or learnt is None:
             return Likelihood(self._dataset)
         return Distiller(
             self._config.distillation,
@@ -273,32 +271,24 @@ class _Measurement:
             steps=stage_steps(self._config)[role],
             measure_every=measure_every or self._config.monitor.shares_every,
             norms=state.norms,
-            pool=pool,
+            pool=learnt.pool,
+            known=learnt.known,
         )
 
-    def _pool(self, role: Role) -> tuple[float, Pool]:
-        """Return the seconds of a whole pool, and a small one."""
-        teacher, dataset = self._flow(teacher_of(self._config, role) or "teacher"), self._data(role)
-        terms = self._config.distillation
-        rows = terms.pool.samples(images=dataset.is_image)
-        small = min(rows, SPEED_COUNT)
-        pool = self._small_pool(teacher, dataset, small)
-        seconds = self._timed(lambda: self._small_pool(teacher, dataset, small))
-        pairs, layers = stage_pairs(self._description).get(role, []), teacher.layer_info()
-        names = cached_layers(terms, pairs, layers, dataset.event_shape, rows)
-        if names is not None:
-            seconds += self._timed(lambda: teacher_passes(teacher, pool, names))
-            pool = replace(pool, known=teacher_passes(teacher, pool, names))
-        return seconds * rows / small, pool
+    def _step_data(self, role: Role) -> Dataset:
+        """Return the data of the steps: some rows, where the teacher's passes over all are made before the steps."""
+        if not described_cache(self._config, self._description, role).train:
+            return self._data(role)
+        if role not in self._some:
+            data = self._data(role)
+            self._some[role] = data.with_training_examples(min(len(data.train), SPEED_COUNT))
+        return self._some[role]
 
-    def _small_pool(self, teacher: Flow, dataset: Dataset, size: int) -> Pool:
-        generator = torch.Generator().manual_seed(0)
-        try:
-            return draw_pool(teacher, dataset.train, size, generator, between=self._check)[0]
-        except PoolError:  # samples of an untrained teacher; they took as long
-            batch = dataset.batch(dataset.train.some(size), generator)
-            noise = tuple(value.cpu() for value in teacher.draw_noise(len(batch), generator))
-            return Pool(batch.x, noise, batch.context)
+    def _learnt(self, role: Role) -> Learnt:
+        source = self._flow(teacher_of(self._config, role) or "teacher")
+        cache = described_cache(self._config, self._description, role)
+        settings, data = self._config.distillation.pool, (self._data(role), self._step_data(role))
+        return measure_teacher(source, settings, *data, cache, timed=self._timed, between=self._check)
 
     def _picture(self, role: Role, flow: Flow) -> float:
         pairs = stage_pairs(self._description).get(role, [])

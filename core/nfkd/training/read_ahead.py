@@ -24,7 +24,7 @@ def reading_ahead(dataset: Dataset, batches: Batches) -> Iterator[Dataset]:
     """Yield a data set whose training batches are read in threads of their own, before they are asked for.
 
     The batches, their order and all random numbers are those of the given data set, which is yielded unchanged if its
-    training examples are in memory.
+    training examples are in memory, or draws of them.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def reading_ahead(dataset: Dataset, batches: Batches) -> Iterator[Dataset]:
     batches
         Tells which examples come next.
     """
-    if in_memory(dataset.train.values):
+    if in_memory(dataset.train.values) or dataset.noise_draws:
         yield dataset
         return
     workers = min(_DECODERS, os.cpu_count() or 1) if dataset.is_image else 1

@@ -46,7 +46,7 @@ from nfkd.training.loop import Hooks, Trainer
 from nfkd.training.monitor import Monitor
 from nfkd.training.pool_file import PoolFile, remove_pool
 from nfkd.training.shared_teacher import SharedTeacher, find_teacher
-from nfkd.training.stage_pool import pool_failure, stage_pool
+from nfkd.training.stage_pool import known_passes, pool_failure, stage_pool
 from nfkd.training.state import StageState, copy_weights
 from nfkd.training.step import device_of
 
@@ -286,16 +286,20 @@ class SeedRun:
         context = self._context
         if teacher is None:
             return Likelihood(context.dataset, context.ranks)
-        file = PoolFile(self._directory, stage, self._seed)
+        file, pairs = PoolFile(self._directory, stage, self._seed), context.pairs(stage)
+        pool = stage_pool(context, file, teacher, resumed=state.step > 0)
         return Distiller(
             context.config.distillation,
             teacher,
-            context.pairs(stage),
+            pairs,
             context.dataset,
             steps=stage_steps(context.config)[stage],
             measure_every=context.config.monitor.shares_every,
             norms=state.norms,
-            pool=stage_pool(context, file, teacher, resumed=state.step > 0),
+            pool=pool,
+            known=known_passes(
+                context.config, stage, pairs, teacher, pool, context.data(stage), between=context.between
+            ),
             ranks=context.ranks,
         )
 

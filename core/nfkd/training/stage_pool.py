@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nfkd.config import ExperimentConfig
-from nfkd.distillation.known_passes import teacher_passes
+from nfkd.data import Dataset
+from nfkd.distillation.known_passes import KnownPasses, teacher_passes
 from nfkd.distillation.pool import Pool, PoolError, draw_pool
 from nfkd.flows.flow import Flow
 from nfkd.flows.precision import networks_in
-from nfkd.planning.pools import cached_layers
+from nfkd.planning.plans import stage_steps
+from nfkd.planning.teacher_cache import teacher_cache
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.roles import Role, role_name, the_role
 from nfkd.runs.errors import RunError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def stage_pool(context: RunContext, file: PoolFile, teacher: Flow, *, resumed: bool) -> Pool | None:
-    """Return the pool of a stage that learns from a teacher, with the teacher's pass over it where that is cached.
+    """Return the pool of a stage that learns from a teacher.
 
     Parameters
     ----------
@@ -51,8 +52,7 @@ def stage_pool(context: RunContext, file: PoolFile, teacher: Flow, *, resumed: b
     if not context.config.distillation.pool.share:
         return None
     pool = _read(context, file, teacher) if resumed else None
-    pool = _draw(context, file, teacher) if pool is None else pool
-    return with_passes(context.config, context.pairs(file.stage), teacher, pool, context.between)
+    return _draw(context, file, teacher) if pool is None else pool
 
 
 def _read(context: RunContext, file: PoolFile, teacher: Flow) -> Pool | None:
@@ -84,26 +84,41 @@ def pool_failure(stage: Role, error: PoolError) -> RunError:
     return RunError(title, f"{error}.", action)
 
 
-def with_passes(
+def known_passes(
     config: ExperimentConfig,
+    stage: Role,
     pairs: Sequence[LayerPair],
     teacher: Flow,
-    pool: Pool,
+    pool: Pool | None,
+    dataset: Dataset,
     between: Callable[[], None] = lambda: None,
-) -> Pool:
-    """Return a pool with the teacher's pass over it, if a term reads it and it fits into the cache.
+) -> KnownPasses:
+    """Return the teacher's passes over the rows that come again, if a term reads them and they fit into the cache.
+
+    They depend on the experiment alone, not on the step, so that a resumed run has the same.
 
     Parameters
     ----------
-    config, pairs
-        The experiment and the matched layers of the stage.
+    config, stage, pairs
+        The experiment, and the stage with its matched layers.
     teacher, pool
         The frozen flow that the stage learns from, and its samples.
+    dataset
+        The data of the stage.
     between
         Called before each chunk of rows; it may raise to stop.
     """
-    layers = cached_layers(config.distillation, pairs, teacher.layer_info(), teacher.event_shape, len(pool))
-    if layers is None:
-        return pool
+    cache = teacher_cache(
+        config,
+        pairs,
+        teacher.layer_info(),
+        teacher.event_shape,
+        steps=stage_steps(config)[stage],
+        pool_rows=0 if pool is None else len(pool),
+        train_rows=dataset.fixed_rows,
+    )
     with networks_in(config.training.precision):  # as in the steps
-        return replace(pool, known=teacher_passes(teacher, pool, layers, between))
+        return KnownPasses(
+            pool=teacher_passes(teacher, pool, cache.layers, between) if cache.pool and pool is not None else None,
+            train=teacher_passes(teacher, dataset.fixed_batch(), cache.layers, between) if cache.train else None,
+        )

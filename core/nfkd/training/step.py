@@ -16,6 +16,7 @@ from nfkd.distillation.distiller import Distiller
 from nfkd.distillation.loss import Loss
 from nfkd.flows.activations import activations_in
 from nfkd.flows.autoregressive import BatchNorm
+from nfkd.flows.compiler import optimizer_step
 from nfkd.flows.flow import Flow
 from nfkd.flows.precision import networks_in
 from nfkd.training.curve_values import LossValues, read_losses, step_values
@@ -111,7 +112,7 @@ def _update(state: StageState, found: Loss, training: TrainingConfig, rate: floa
         group["lr"] = rate
     limit = training.gradient_clip or math.inf
     torch.nn.utils.clip_grads_with_norm_(state.flow.parameters(), limit, found.gradient_norm)
-    state.optimizer.step()
+    optimizer_step(state.optimizer)
     state.count_step()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from nfkd.config import Glow1DConfig, GlowConfig, PoolConfig
 from nfkd.data import Batch, Dataset, DataSplit
 from nfkd.distillation.distiller import Distiller
-from nfkd.distillation.known_passes import teacher_passes
+from nfkd.distillation.known_passes import KnownPasses, teacher_passes
 from nfkd.distillation.loss import Loss
 from nfkd.distillation.matching import match_layers
 from nfkd.distillation.objectives import OBJECTIVES
@@ -239,9 +239,8 @@ def mixed_step(
     settings = config(dict.fromkeys(names, 1.0), pool=PoolConfig(share=0.5))
     pairs = match_layers(settings.matching, student.layer_info(), teacher.layer_info())
     pool, _ = draw_pool(teacher, NO_DATA, 300, generator())
-    if known:
-        pool = replace(pool, known=teacher_passes(teacher, pool, [pair.teacher for pair in pairs]))
-    step: Distiller = distiller(settings, student, teacher, digits, pool=pool)
+    passes = teacher_passes(teacher, pool, [pair.teacher for pair in pairs]) if known else None
+    step: Distiller = distiller(settings, student, teacher, digits, pool=pool, known=KnownPasses(pool=passes))
     sizes: list[int] = []
     hook = teacher.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     made = generators()

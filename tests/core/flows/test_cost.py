@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig, JetConfig, TarFlowConfig
 from nfkd.flows import cost
-from nfkd.flows.architectures import build_flow
+from nfkd.flows.architectures import ARCHITECTURES, build_flow
 from nfkd.flows.cost import flow_cost
 
 CASES: list[tuple[FlowConfig, tuple[int, ...]]] = [
@@ -112,3 +112,12 @@ def test_memory_with_recomputed_activations_hardly_grows_with_the_steps() -> Non
     assert many < 0.3 * memory(8)
     states = 4 * 8 * 3 * 16 * 16  # bytes of the first level's states; one of them, the batch, counts only without trace
     assert memory(8, activations="recompute", trace=True) - many == (8 * 1.5 - 1) * states
+
+
+@pytest.mark.parametrize("kind", ["glow", "maf", "tarflow"])
+def test_equal_layers_that_are_measured_once_cost_what_each_costs(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for config, shape, context in ARCHITECTURES[kind].cases():
+        measured = cost._measure.__wrapped__(config, shape, context)  # without the kept figures
+        with monkeypatch.context() as patch:
+            patch.setattr(cost, "signature_of", lambda _: object())  # no layer equals another
+            assert cost._measure.__wrapped__(config, shape, context) == measured

@@ -14,7 +14,8 @@ from tests.core.tiny import digits, moons
 
 SHARE = "distillation.pool.share"
 NLL = {"lkd": {"weight": 0.0}, "ilkd": {"weight": 0.0}, "skd": {"weight": 0.0}}
-LATENTS = {"skd": {"weight": 0.0}}
+LATENTS: dict[str, Any] = {"skd": {"weight": 0.0}}
+NO_CACHE: dict[str, Any] = {"cache": 0}
 
 
 def pooled(make=moons, terms: dict[str, Any] | None = None, training: dict[str, Any] | None = None, **pool: Any):
@@ -36,7 +37,7 @@ def test_a_usual_pool_has_no_problem(share: float) -> None:
     assert problems(pooled(digits, share=share)) == {}
 
 
-@pytest.mark.parametrize(("field", "value"), [("share", 1.5), ("share", -0.1), ("size", -1), ("cache", -1)])
+@pytest.mark.parametrize(("field", "value"), [("share", 1.5), ("share", -0.1), ("size", -1)])
 def test_impossible_values_are_refused_at_their_path(field: str, value: float) -> None:
     with pytest.raises(nfkd.ConfigError) as refused:
         moons(distillation={"pool": {field: value}})
@@ -103,7 +104,7 @@ def test_the_memory_has_the_samples_with_their_noise_and_the_cache() -> None:
     # log p and log-determinant, 64 latents, and the matched layers of 4×4×4 and 8×2×2 with their log-determinants
     cached = 4 * size * (2 + 64 + 64 + 1 + 32 + 1)
     assert memory(pooled(digits, LATENTS, size=size)) - latents == 4 * size * 128 + cached
-    assert memory(pooled(digits, LATENTS, size=size, cache=0)) - latents == 4 * size * 128
+    assert memory(pooled(digits, LATENTS | NO_CACHE, size=size)) - latents == 4 * size * 128
 
 
 def test_too_little_memory_names_the_pool(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +123,7 @@ def test_a_cached_teacher_makes_a_step_cheaper() -> None:
     nll, both = cost(digits(distillation=NLL)), cost(digits(distillation=LATENTS))
     assert cost(pooled(digits, LATENTS)) - nll == pytest.approx((both - nll) / 2)
     assert cost(pooled(digits, LATENTS, share=1.0)) == pytest.approx(nll)
-    assert cost(pooled(digits, LATENTS, cache=0)) == pytest.approx(both)
+    assert cost(pooled(digits, LATENTS | NO_CACHE)) == pytest.approx(both)
     score = LATENTS | {"score": {"weight": 0.1}}
     assert cost(pooled(digits, score)) == pytest.approx(cost(digits(distillation=score)))
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from nfkd.config import DigitsConfig
 from nfkd.data.augmentation import Augmentation
+from nfkd.data.bundled import digits
 from nfkd.data.dataset import DataSplit
 from nfkd.data.images import class_context
 from nfkd.data.source import Loaded, Source
@@ -24,13 +21,11 @@ class Digits(Source[DigitsConfig]):
 
     def load(self, config: DigitsConfig) -> Loaded:
         """Return the images."""
-        from sklearn.datasets import load_digits  # takes a second to import
-
-        bunch: Any = load_digits()
-        context = class_context(bunch.target, 10) if config.class_labels else None
+        images, labels = digits()
+        context = class_context(labels, 10) if config.class_labels else None
         return Loaded(
             name="digits",
-            train=DataSplit(bunch.images.astype(np.uint8)[:, None], context, labels=bunch.target.astype(np.int64)),
+            train=DataSplit(images[:, None], context, labels=labels),
             levels=_LEVELS,
             gaussian_noise=config.gaussian_noise,
             augmentation=Augmentation(config.flip, config.shift, config.label_dropping),

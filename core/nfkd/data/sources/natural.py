@@ -16,6 +16,7 @@ import numpy as np
 
 from nfkd.config import ConfigProblem
 from nfkd.config.data import NaturalCropsConfig, NaturalPatchesConfig
+from nfkd.data.bundled import photographs
 from nfkd.data.dataset import DataError, DataSplit
 from nfkd.data.images import loaded_images, refuse_labels
 from nfkd.data.source import Loaded, Source
@@ -30,10 +31,7 @@ _SHARES = {_TRAIN: 1.0, _VALIDATION: 48 / 224, _TEST: 48 / 224}  # number of cro
 @lru_cache(maxsize=1)
 def _photographs() -> np.ndarray:
     """Return the photographs of a temple and of a flower, (2, 427, 640, 3) uint8."""
-    from sklearn.datasets import load_sample_images
-
-    bunch: Any = load_sample_images()
-    return np.stack(bunch.images)
+    return photographs()
 
 
 @dataclass(frozen=True)

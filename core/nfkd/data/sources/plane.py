@@ -51,10 +51,15 @@ class TwoMoons(Source[TwoMoonsConfig]):
 
     def load(self, config: TwoMoonsConfig) -> Loaded:
         """Return the points."""
-        from sklearn.datasets import make_moons
-
-        points, _ = make_moons(config.count, noise=config.noise, random_state=config.split_seed)
-        return Loaded(name="two moons", train=DataSplit(np.asarray(points, np.float32)))
+        outer = np.linspace(0, np.pi, config.count // 2)
+        inner = np.linspace(0, np.pi, config.count - config.count // 2)
+        x = np.append(np.cos(outer), 1 - np.cos(inner))
+        y = np.append(np.sin(outer), 1 - np.sin(inner) - 0.5)
+        rng, order = np.random.RandomState(config.split_seed), np.arange(config.count)  # numbers of scikit-learn
+        rng.shuffle(order)
+        points = np.stack([x, y], axis=1)[order]
+        points += rng.normal(scale=config.noise, size=points.shape)
+        return Loaded(name="two moons", train=DataSplit(points.astype(np.float32)))
 
 
 class Circles(_Plane[CirclesConfig]):

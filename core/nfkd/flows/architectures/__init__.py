@@ -13,10 +13,14 @@ import torch
 from nfkd.config import ConfigProblem
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architecture import Architecture, FlowError
+from nfkd.flows.compiler import import_compiler_when_used
 from nfkd.flows.flow import Flow
 from nfkd.flows.isolation import plain_torch
 
 __all__ = ["ARCHITECTURES", "FlowError", "build_flow", "flow_problems", "flow_summary"]
+
+
+import_compiler_when_used()
 
 
 def _found() -> dict[str, Architecture[Any]]:
