@@ -118,7 +118,7 @@ class StepGraphs:
 
     def run(self, gradient: Gradient, inputs: StepInputs, weights: Mapping[str, Weight]) -> Loss:
         """Return the loss of a step and set the gradients: by a replay where that is possible."""
-        if not self._usable or inputs.batch.pool_rows is not None:  # these rows are looked up from the CPU
+        if not self._usable or any(rows is not None for rows in (inputs.batch.pool_rows, inputs.batch.train_rows)):
             return gradient(inputs, weights)
         key = tuple(tuple(tensor.shape) for tensor in inputs.tensors())
         if key not in self._graphs:

@@ -20,8 +20,8 @@ _SHARE = 8
 def on_device(dataset: Dataset, device: torch.device) -> Dataset:
     """Return the data set with its training examples on a CUDA device, if they fit; else unchanged.
 
-    Batches are equal to those of the given data set. Data on disk, augmented images and columns with noise stay on the
-    CPU, where their batches are made.
+    Batches are equal to those of the given data set. Data on disk, augmented images, columns with noise and fixed draws
+    of noise stay on the CPU, where their batches are made.
     """
     train = dataset.train
     size = sum(value.nbytes for value in (train.values, train.context, train.weights) if isinstance(value, np.ndarray))
@@ -33,7 +33,7 @@ def on_device(dataset: Dataset, device: torch.device) -> Dataset:
 def can_stay(dataset: Dataset) -> bool:
     """Return whether batches need nothing but rows of the training examples, and noise."""
     augmentation = dataset.augmentation
-    plain = not augmentation.active and not augmentation.label_dropping and dataset.dequantizer is None
+    plain = not (augmentation.active or augmentation.label_dropping or dataset.dequantizer or dataset.noise_draws)
     return plain and in_memory(dataset.train.values) and type(dataset) is Dataset
 
 
@@ -62,9 +62,7 @@ class ResidentDataset(Dataset):
         values = torch.tensor(np.asarray(train.values), device=device)
         return cls(**own, values=values, context=context, weights=weights)
 
-    def training_batch(
-        self, index: np.ndarray, dequantization: torch.Generator, augmentation: torch.Generator
-    ) -> Batch:
+    def _new_batch(self, index: np.ndarray, dequantization: torch.Generator, augmentation: torch.Generator) -> Batch:
         """Return training examples by their indices, on the device; images are dequantized."""
         rows = to_device(torch.from_numpy(index), self.values.device)
         context, weights = (None if each is None else each[rows] for each in (self.context, self.weights))
