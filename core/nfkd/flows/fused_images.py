@@ -17,7 +17,7 @@ from nfkd.flows.convolutions import Kept, Networks
 from nfkd.flows.coupling import Coupling, FlowStep
 from nfkd.flows.fused_run import Run
 from nfkd.flows.networks import CONVOLUTION_FACTORS
-from nfkd.flows.precision import chosen_precision
+from nfkd.flows.precision import rounds
 from nfkd.flows.stacked import LU
 from nfkd.flows.step_parts import CouplingParts
 from nfkd.flows.transforms import ShiftScale
@@ -35,8 +35,7 @@ class ImageRun(Run):
         each = [parameters[size * step : size * (step + 1)] for step in range(count)]
         mixing, bound = self._mixing(), self._bound()
         mixed = mixing.fold([torch.stack(column) for column in zip(*(own[:_MIXING] for own in each), strict=True)])
-        narrow = chosen_precision() == "bf16" and x.dtype != torch.float64
-        networks = Networks([own[_MIXING:] for own in each], CONVOLUTION_FACTORS, narrow=narrow)
+        networks = Networks([own[_MIXING:] for own in each], CONVOLUTION_FACTORS, narrow=rounds(x))
         matrices, offsets = mixed[0].transpose(1, 2).unbind(), mixed[1].unbind()
         half = x.shape[1] // 2
         halves, states, kept, changes = [half, x.shape[1] - half], [], [], []

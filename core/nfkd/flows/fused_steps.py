@@ -21,7 +21,7 @@ from nfkd.flows.fused_images import ImageRun
 from nfkd.flows.fused_networks import LinearSteps
 from nfkd.flows.fused_run import Run
 from nfkd.flows.layer import Layer, Split
-from nfkd.flows.precision import chosen_precision
+from nfkd.flows.precision import rounds
 from nfkd.flows.stacked import StackedLinear, StackedMixing
 from nfkd.flows.step_parts import StepParts, kind_of, parts_of
 
@@ -88,8 +88,7 @@ class StepRun:
 
     def fits(self, x: Tensor) -> bool:
         """Return whether the steps are computed as one operation."""
-        full = chosen_precision() == "float32" or x.dtype == torch.float64
-        return fusible(x) and (full or self._parts.images)
+        return fusible(x) and (self._parts.images or not rounds(x))
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the state after the last step and the change of the log-determinant."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nfkd.flows.fused import fusible
-from nfkd.flows.precision import chosen_precision, in_precision, narrowed
+from nfkd.flows.precision import in_precision, narrowed, rounds
 
 
 class MADE(nn.Module):
@@ -133,7 +133,7 @@ class MADE(nn.Module):
         Tensor
             (B, D), in the sequence's order.
         """
-        if len(self.weights) and not torch.is_grad_enabled() and fusible(like) and chosen_precision() == "float32":
+        if len(self.weights) and not torch.is_grad_enabled() and fusible(like) and not rounds(like):
             return self._sequential_rows(solve, like, context)
         hidden = [like.new_empty(len(like), 0) for _ in self.weights[1:]]
         last = self.biases[-1].view(self._features, self._outputs)

@@ -53,6 +53,11 @@ def chosen_precision() -> Precision:
     return _chosen.get()
 
 
+def rounds(like: Tensor) -> bool:
+    """Return whether the networks in this thread round numbers like these to bfloat16; float64 is not rounded."""
+    return _chosen.get() == "bf16" and like.dtype != torch.float64
+
+
 def in_precision(network: Method) -> Method:
     """Decorate a network's method: inside it `narrowed` has an effect, and its result gets the input's dtype."""
 
