@@ -19,6 +19,8 @@ from nfkd.config import GlowConfig, TrainingConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.training.step import passes_of
+from tests.benchmarks.peers.case import Case
+from tests.benchmarks.peers.timing import Figure
 
 SHAPE = (3, 32, 32)
 KEEP, RECOMPUTE = TrainingConfig(), TrainingConfig(activations="recompute")
@@ -106,6 +108,13 @@ def ratios() -> dict[str, float]:
         "kept activations": recomputed / glow_peak(32, KEEP),
         "8 steps": recomputed / glow_peak(8, RECOMPUTE),
     }
+
+
+def _counted() -> dict[str, Figure]:
+    return {rival: Figure.of([ratio]) for rival, ratio in ratios().items()}
+
+
+CASES = (Case("peak activations of a step of Glow 32×3, width 128, recomputed", GOALS, _counted),)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""NFKD beside other libraries: ``make bench-peers``, ``make bench-check``.
+"""NFKD beside other libraries, and the costs around its steps: ``make bench-peers``, ``make bench-check``.
 
 Prints the table, or compares the ratios with those in ``recorded.json``, or records them there and in
 ``docs/benchmarks.md``.
@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 
-from tests.benchmarks.peers import distillation, glow, vectors
+from tests.benchmarks import step_memory
+from tests.benchmarks.peers import describing, distillation, events, glow, known_passes, vectors
 from tests.benchmarks.peers.case import Case
 from tests.benchmarks.peers.records import Records, table, write_between
 from tests.benchmarks.peers.timing import Figure
 
-CASES = (*glow.CASES, *vectors.CASES, *distillation.CASES)
+CASES = (
+    *glow.CASES,
+    *vectors.CASES,
+    *distillation.CASES,
+    *step_memory.CASES,
+    *known_passes.CASES,
+    *events.CASES,
+    *describing.CASES,
+)
 
 TOLERANCE = 0.15
 """A ratio may be this much higher than the recorded one; the ratios of two runs differ by up to a tenth."""
@@ -54,9 +64,11 @@ def main() -> int:
 def measured(case: Case) -> dict[str, Figure]:
     """Measure a case and print its figures."""
     print(case.name, flush=True)
+    began = time.perf_counter()
     figures = dict(case.measure())
     for rival, figure in figures.items():
-        print(f"    {figure} {case.unit} {rival}", flush=True)
+        print(f"    {figure} {case.unit} {rival}".rstrip(), flush=True)
+    print(f"    measured in {time.perf_counter() - began:.0f} s", flush=True)
     return figures
 
 

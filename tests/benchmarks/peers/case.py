@@ -25,7 +25,7 @@ class Case:
     before
         For each rival, the ratio before the work on speed began, where it was measured.
     unit
-        Of the ratio: × for ours over theirs.
+        Of the figures: × for ours over theirs, or % of the work beside, or a unit of its own.
     """
 
     name: str

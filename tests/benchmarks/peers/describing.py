@@ -9,6 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.benchmarks.peers.case import Case
+from tests.benchmarks.peers.timing import Figure
+
+ROUNDS = 5
+
 PROGRAM = """
 import sys, time
 from nfkd.config import ExperimentConfig
@@ -36,5 +41,8 @@ def first_description() -> float:
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-if __name__ == "__main__":
-    print(f"{min(first_description() for _ in range(3)):.2f} s")
+def _seconds() -> dict[str, Figure]:
+    return {"": Figure.of([first_description() for _ in range(ROUNDS)])}
+
+
+CASES = (Case("first description of Glow 32×4, width 512, 64×64", {"": 1}, _seconds, unit="s"),)

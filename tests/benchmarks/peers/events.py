@@ -25,6 +25,8 @@ from nfkd.training.experiment import Experiment
 from nfkd.training.monitor import Monitor
 from nfkd.training.progress import RunProgress
 from nfkd.training.system_usage import SystemUsage
+from tests.benchmarks.peers.case import Case
+from tests.benchmarks.peers.timing import Figure
 
 STEPS = 200
 PARTS = {
@@ -124,6 +126,16 @@ def digits() -> ExperimentConfig:
     )
 
 
-if __name__ == "__main__":
-    for part, share in event_shares(digits()).items():
-        print(f"{part:20} {share:.1%}")
+def _percent() -> dict[str, Figure]:
+    """Return the shares of the engine's CPU time, in percent; one run, so there are no quartiles."""
+    shares = event_shares(digits())
+    each = ", ".join(f"{part} {share:.2%}" for part, share in shares.items())
+    print(f"    {each}", flush=True)
+    pictures = shares.get("pictures", 0.0)
+    parts = {WITHOUT_PICTURES: sum(shares.values()) - pictures, "the engine's CPU time, live pictures": pictures}
+    return {part: Figure.of([100 * share]) for part, share in parts.items()}
+
+
+WITHOUT_PICTURES = "the engine's CPU time, without live pictures"
+
+CASES = (Case("events, HDF5 and curves of a run, digits", {WITHOUT_PICTURES: 2}, _percent, unit="%"),)

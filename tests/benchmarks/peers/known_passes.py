@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from statistics import median
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 
@@ -16,13 +16,19 @@ from nfkd.distillation.matching import match_layers
 from nfkd.flows.architectures import build_flow
 from nfkd.planning.plans import stage_data
 from nfkd.training.generators import Generators
+from tests.benchmarks.peers.case import Case
+from tests.benchmarks.peers.timing import Figure, one_thread
 
-PRESETS = ("natural_patches", "digits")
+PRESETS = {"natural_patches": "natural patches", "digits": "digits with 4 noise draws"}
 ROUNDS = 15
 
 
-def teacher_shares(preset: str) -> dict[str, float]:
-    """Return the CPU time of the teacher's passes over that of a step with NLL, LKD and ILKD: known, and made anew."""
+def teacher_shares(preset: str) -> dict[str, Figure]:
+    """Return the CPU time of the teacher's passes in percent of that of a step with NLL, LKD and ILKD.
+
+    Known passes are compared with the step that uses them, and passes that are made anew with the step that makes them;
+    the last figure is the time of the first step in percent of the second's.
+    """
     terms = {"skd": {"weight": 0.0}, "lkd": {"weight": 0.05}, "ilkd": {"weight": 0.05}, "pool": {"share": 0.0}}
     changes = {"noise_draws": 4, "student_examples": 1000}
     config = ExperimentConfig.load(preset).replace(distillation=terms, training=changes)
@@ -51,8 +57,12 @@ def teacher_shares(preset: str) -> dict[str, float]:
     for action in actions:
         action()
     seconds = [[_cpu(action) for action in actions] for _ in range(ROUNDS)]
-    with_known, anew, looked_up, made = (median(each) for each in zip(*seconds, strict=True))
-    return {"known": looked_up / with_known, "made anew": made / anew, "step": with_known / anew}
+    parts = [(looked_up / with_known, made / anew, with_known / anew) for with_known, anew, looked_up, made in seconds]
+    names = ("a step, passes known", "a step, passes made anew", "a step with known passes, of one without")
+    return {
+        name: Figure.of([100 * each for each in values])
+        for name, values in zip(names, zip(*parts, strict=True), strict=True)
+    }
 
 
 def _cpu(action: Callable[[], object]) -> float:
@@ -61,6 +71,12 @@ def _cpu(action: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-if __name__ == "__main__":
-    for name in PRESETS:
-        print(name, ", ".join(f"{part} {share:.1%}" for part, share in teacher_shares(name).items()))
+def _shares(preset: str) -> Mapping[str, Figure]:
+    with one_thread():
+        return teacher_shares(preset)
+
+
+CASES = tuple(
+    Case(f"the teacher's passes, {name}", {"a step, passes known": 5}, partial(_shares, preset), unit="%")
+    for preset, name in PRESETS.items()
+)

@@ -45,20 +45,23 @@ class Records:
 
 
 def table(cases: Iterable[Case], figures: Figures) -> list[str]:
-    """Return the lines of the table: a row for each case and rival that has a figure."""
-    lines = ["| work | beside | before | ratio (quartiles) | goal |", "|---|---|---:|---:|---:|"]
+    """Return the lines of the table: a row for each case and rival, with – where a case has no figure yet."""
+    lines = ["| work | beside | before | figure (quartiles) | goal |", "|---|---|---:|---:|---:|"]
     for case in cases:
         name = case.name
-        for rival, figure in figures.get(case.name, {}).items():
-            before, goal = case.before.get(rival), case.goals.get(rival)
-            cells = [name, rival, _ratio(before), str(figure), "" if goal is None else f"≤ {goal:g}"]
+        found = figures.get(case.name, {})
+        for rival in found or case.goals:
+            before, goal, figure = case.before.get(rival), case.goals.get(rival), found.get(rival)
+            cells = [
+                name,
+                rival,
+                "" if before is None else f"{before:.2f} {case.unit}",
+                "–" if figure is None else f"{figure} {case.unit}",
+                "" if goal is None else f"≤ {goal:g} {case.unit}",
+            ]
             lines.append(f"| {' | '.join(cells)} |")
             name = ""
     return lines
-
-
-def _ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
 
 
 def write_between(mark: str, lines: list[str]) -> None:

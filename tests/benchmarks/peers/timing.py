@@ -42,6 +42,8 @@ class Figure:
         return cls(middle, low, high)
 
     def __str__(self) -> str:
+        if self.low == self.high:  # one value
+            return f"{self.value:.2f}"
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 
