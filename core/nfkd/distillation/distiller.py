@@ -254,6 +254,8 @@ class Distiller:
 
     def _add_up(self, flow: Flow, sums: dict[str, Tensor], *, gradients: bool) -> dict[str, Tensor]:
         """Add up the terms of all processes, and with `gradients` also those of the parameters."""
+        if self.ranks.size == 1:
+            return sums
         parameters = [each for each in trained_parameters(flow) if gradients and each.grad is not None]
         own = [require(parameter.grad) for parameter in parameters]
         totals = self.ranks.sum([*own, *sums.values()])

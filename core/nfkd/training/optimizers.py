@@ -3,14 +3,113 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from inspect import unwrap
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 from torch.nn import Parameter
 
 from nfkd.config import TrainingConfig
 
 _BETA1 = 0.9
+
+_TORCH: Any = torch  # it exports no other names for its fused kernels
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """The parameters of a group and their state, in one order; `steps` are views of `counter`, (parameters,)."""
+
+    parameters: list[Tensor]
+    averages: list[Tensor]
+    squares: list[Tensor]
+    steps: list[Tensor]
+    counter: Tensor
+
+
+class _Gathering(torch.optim.Optimizer):
+    """A fused optimizer of torch with little overhead for many small parameters.
+
+    On the CPU, torch gathers the state of all parameters at each step, and adds 1 to the step counter of each one: for
+    112 parameters that takes five times as long as the update. Here the state is gathered once, and the counters are
+    one tensor. The update is the same kernel, so the results are equal bit for bit. Steps in which a parameter has no
+    gradient, the first step and other devices are left to torch.
+
+    Attributes
+    ----------
+    usual
+        Makes a step as torch does.
+    update
+        torch's kernel.
+    """
+
+    usual: ClassVar[Callable[..., Any]]
+    update: ClassVar[Callable[..., Any]]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named | {"fused": True})
+        self._gathered: list[_Gathered] | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._gathered = None
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state; it is gathered again at the next step."""
+        super().load_state_dict(state_dict)
+        self._gathered = None
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Make a step."""
+        groups = [group for group in self.param_groups if group["params"]]
+        gradients = [[each.grad for each in group["params"]] for group in groups]
+        if any(each is None or each.device.type != "cpu" for own in gradients for each in own) or not self._gather():
+            type(self).usual(self, closure)
+            return
+        for group, own, found in zip(groups, gradients, self._gathered or (), strict=True):
+            found.counter.add_(1)
+            beta1, beta2 = group["betas"]
+            options = {"lr": group["lr"], "weight_decay": group["weight_decay"], "eps": group["eps"]}
+            state = (found.parameters, own, found.averages, found.squares, [], found.steps)
+            type(self).update(*state, beta1=beta1, beta2=beta2, amsgrad=False, maximize=False, **options)
+
+    def _gather(self) -> bool:
+        """Gather the state unless that was done; return whether every parameter has one."""
+        if self._gathered is None and all(
+            each in self.state for group in self.param_groups for each in group["params"]
+        ):
+            self._gathered = [self._gather_group(group["params"]) for group in self.param_groups if group["params"]]
+        return self._gathered is not None
+
+    def _gather_group(self, parameters: list[Tensor]) -> _Gathered:
+        states = [self.state[each] for each in parameters]
+        counter = torch.stack([state["step"] for state in states])
+        steps = list(counter.unbind())
+        for state, step in zip(states, steps, strict=True):
+            state["step"] = step
+        return _Gathered(
+            list(parameters),
+            [each["exp_avg"] for each in states],
+            [each["exp_avg_sq"] for each in states],
+            steps,
+            counter,
+        )
+
+
+class GatheredAdam(_Gathering, torch.optim.Adam):
+    """Adam; see `_Gathering`."""
+
+    usual, update = unwrap(torch.optim.Adam.step), _TORCH._fused_adam_
+
+
+class GatheredAdamW(_Gathering, torch.optim.AdamW):
+    """AdamW; see `_Gathering`."""
+
+    usual, update = unwrap(torch.optim.AdamW.step), _TORCH._fused_adamw_
 
 
 def make_optimizer(config: TrainingConfig, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
@@ -24,7 +123,7 @@ def make_optimizer(config: TrainingConfig, parameters: Iterable[Parameter]) -> t
     if config.optimizer == "adamax":
         return torch.optim.Adamax(parameters, lr=config.learning_rate, betas=betas)
     if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
+        return GatheredAdam(parameters, lr=config.learning_rate, betas=betas)
     parameters = list(parameters)
     groups = [
         {
@@ -33,7 +132,7 @@ def make_optimizer(config: TrainingConfig, parameters: Iterable[Parameter]) -> t
         },
         {"params": [parameter for parameter in parameters if parameter.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
+    return GatheredAdamW(groups, lr=config.learning_rate, betas=betas)
 
 
 def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:

@@ -61,6 +61,37 @@ def adamw_by_hand(steps: int, rate: float, decay: float) -> tuple[Tensor, Tensor
     return values[0], values[1]
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_weights_are_those_of_torchs_own_optimizer(optimizer: str, tmp_path: Path) -> None:
+    """Bit for bit; in some steps a parameter has no gradient, and the state is restored once."""
+    modules = [Tiny(), Tiny()]
+    own = make_optimizer(config(optimizer), modules[0].parameters())
+    settings = {"lr": 0.05, "betas": (0.9, 0.999), "fused": True}
+    groups = [{"params": [modules[1].matrix], "weight_decay": 0.1}, {"params": [modules[1].bias], "weight_decay": 0.0}]
+    theirs = (
+        torch.optim.Adam(modules[1].parameters(), **settings)
+        if optimizer == "adam"
+        else torch.optim.AdamW(groups, **settings)
+    )
+    for number in range(12):
+        for module, each in zip(modules, (own, theirs), strict=True):
+            each.zero_grad()
+            module.loss().backward()
+            if number in {0, 5}:
+                module.bias.grad = None
+            each.step()
+        if number == 7:
+            tensors = {f"optimizer/{name}": value for name, value in optimizer_tensors(own).items()}
+            save_checkpoint(tmp_path, Checkpoint(Position(stage="teacher", step=5), tensors))
+            loaded = load_checkpoint(tmp_path)
+            assert loaded is not None
+            own = make_optimizer(config(optimizer), modules[0].parameters())
+            restore_optimizer(own, loaded.group("optimizer"))
+    assert all(map(torch.equal, modules[0].parameters(), modules[1].parameters()))
+    steps = [each["step"].item() for each in own.state_dict()["state"].values()]
+    assert steps == [12, 10]
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.1, 1.0])
 def test_adamw_follows_the_paper(decay: float) -> None:
     module = Tiny()

@@ -132,6 +132,22 @@ def test_a_run_that_is_stopped_between_two_reads_resumes_as_if_nothing_had_happe
     assert differences(tmp_path / "whole", tmp_path / "stopped") == {}
 
 
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.0005, 2.0])
+def test_a_gradient_is_clipped_as_torch_clips_it(factor: float) -> None:
+    """Steps that do not read their values leave clipping to torch; the others skip it where it changes nothing."""
+    cpu = torch.device("cpu")
+    first, _, reported = stepper(small(), cpu, every=1)
+    first.step()
+    config = small(training={"gradient_clip": factor * reported[0].loss.gradient_norm})
+    weights: list[list[Tensor]] = []
+    for every in (1, 100):
+        steps, state, _ = stepper(config, cpu, every=every)
+        for _ in range(3):
+            steps.step()
+        weights.append(list(state.flow.parameters()))
+    assert all(map(torch.equal, *weights))
+
+
 # --- values that are not finite ---------------------------------------------------------------------------------------
 
 
