@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from nfkd.data import load_dataset
 from nfkd.evaluation.metrics import METRICS
 from nfkd.evaluation.verdict import judge
 from nfkd.runs.reader import RunRecord, open_run
-from tests.benchmarks.recipes import BASELINE, share_closed, short, with_gap
-from tests.benchmarks.studies import Row, Study, summaries, unfinished, values_of
+from tests.benchmarks.recipes import SEEDS, recipe, share_closed, short, with_gap
+from tests.benchmarks.studies import BASELINE, Row, Study, summaries, unfinished, values_of
 from tests.benchmarks.throughput import draw, initialised, rounds
 
 BATCHES = (16, 256)
@@ -27,18 +27,74 @@ FASTER, LIKELIHOOD, FD = 5.0, 0.4, 0.25
 """The goal: times the teacher's speed at both batches, and shares of the gaps that are closed."""
 
 
-def rows_of(students: Mapping[str, dict[str, Any]], recipes: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
+@dataclass(frozen=True)
+class Student:
+    """A student and its training, the same with and without a teacher.
+
+    Attributes
+    ----------
+    name
+        In the table.
+    recipes
+        By name.
+    flow, training
+        What differs from the study's experiment.
+    """
+
+    name: str
+    recipes: dict[str, Row]
+    flow: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def rows_of(*students: Student) -> dict[str, Row]:
     """Return the rows of all students: each without a teacher, and with its recipes.
 
     The first row is `BASELINE`, the first student without a teacher.
     """
     found = dict[str, Row]()
-    for name, flow in students.items():
-        alone = f"{name}: {BASELINE}" if found else BASELINE
-        for title, row in recipes[name].items():
-            key = alone if title == BASELINE else f"{name}: {title}"
-            found[key] = replace(row, student=flow, against=alone)
+    for student in students:
+        alone = f"{student.name}: {BASELINE}" if found else BASELINE
+        rows = {alone: recipe()} | {f"{student.name}: {key}": row for key, row in student.recipes.items()}
+        for name, row in rows.items():
+            training = row.training | student.training
+            found[name] = replace(row, against=alone, student=student.flow, training=training)
     return found
+
+
+POOL = {"pool 0.5": recipe(share=0.5)}
+MANY = {"pool 0.8": recipe(share=0.8)}
+FEW = {"student_examples": 100, "student_steps": 400, "weight_decay": 0.1}
+"""As in the preset ``digits_few``."""
+STUDIES = [
+    Study(
+        "students-digits",
+        "digits, TarFlow 4×2",
+        "tarflow_digits",
+        rows_of(
+            Student("Glow 2×2", POOL),
+            Student("Glow 2×4", POOL, {"steps": 4}),
+            Student("Glow 2×2, 100 examples", MANY, training=FEW),
+        ),
+        seeds=SEEDS,
+    ),
+    Study(
+        "students-crops",
+        "3×32×32 natural crops, TarFlow 4×2 with patches of 4×4",
+        "natural_crops",
+        rows_of(
+            Student("Glow 2×3", POOL),
+            Student("Glow 2×3, 500 examples", MANY, training={"student_examples": 500, "student_steps": 400}),
+        ),
+        {
+            "teacher": {"kind": "tarflow", "patch": 4, "steps": 4, "hidden": 64, "depth": 2},
+            "training": {"student_steps": 600, "teacher_learning_rate": 2e-3, "gradient_clip": 5.0},
+            "distillation": {"pool": {"size": 4096}},
+            "monitor": {"evaluate_every": 100, "pictures_every": 600, "sample_count": 16},
+        },
+        seeds=3,
+    ),
+]
 
 
 @dataclass(frozen=True)
