@@ -83,12 +83,12 @@ STUDIES = [
         "3×32×32 natural crops, TarFlow 4×2 with patches of 4×4",
         "natural_crops",
         rows_of(
+            Student("Glow 2×3, 200 examples", MANY, training={"student_examples": 200, "student_steps": 500}),
             Student("Glow 2×3", POOL),
-            Student("Glow 2×3, 500 examples", MANY, training={"student_examples": 500, "student_steps": 400}),
         ),
         {
             "teacher": {"kind": "tarflow", "patch": 4, "steps": 4, "hidden": 64, "depth": 2},
-            "training": {"student_steps": 600, "teacher_learning_rate": 2e-3, "gradient_clip": 5.0},
+            "training": {"teacher_steps": 1000, "student_steps": 600, "learning_rate": 2e-3, "gradient_clip": 5.0},
             "distillation": {"pool": {"size": 4096}},
             "monitor": {"evaluate_every": 100, "pictures_every": 600, "sample_count": 16},
         },
