@@ -5,7 +5,6 @@ A row is compared with the same student without a teacher: the same flow, steps,
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from nfkd.data import load_dataset
 from nfkd.evaluation.metrics import METRICS
 from nfkd.evaluation.verdict import judge
 from nfkd.runs.reader import RunRecord, open_run
-from tests.benchmarks.recipes import SEEDS, recipe, share_closed, short, with_gap
+from tests.benchmarks.recipes import SEEDS, gap, recipe, share_closed, short, with_gap
 from tests.benchmarks.studies import BASELINE, Row, Study, summaries, unfinished, values_of
 from tests.benchmarks.throughput import draw, initialised, rounds
 
@@ -139,8 +138,9 @@ def table(study: Study, cache: Path) -> Iterator[str]:
     teacher = summaries(base, "teacher")[0]
     alone = list(dict.fromkeys(row.against for row in study.rows.values()))
     found = speeds(base.config, {name: study.experiment(name, cache) for name in alone})
+    names = {name: label(study, name) for name in study.rows}
     yield f"\n**{study.title}.** Teacher: {base.row.teacher}, {teacher.steps:,} steps.\n"
-    yield from speed_table(found)
+    yield from speed_table({names.get(name, name).removesuffix(f": {BASELINE}"): each for name, each in found.items()})
     yield ""
     yield (
         f"| student | test {base.row.unit} | gap closed | gain (95 % interval) | verdict | FD-local (gap closed) | "
@@ -149,14 +149,20 @@ def table(study: Study, cache: Path) -> Iterator[str]:
     yield "|---|---:|---:|---|---|---:|---|---:|---|---:|"
     for name, row in study.rows.items():
         if name in records and row.against in records:
-            yield "| " + " | ".join(cells(name, row, records, found[row.against])) + " |"
+            yield f"| {names[name]} | " + " | ".join(cells(name, row, records, found[row.against])) + " |"
         else:
-            yield f"| {name} | {unfinished(study.directory(name, cache))} |" + " |" * 8
+            yield f"| {names[name]} | {unfinished(study.directory(name, cache))} |" + " |" * 8
     figures = [short(value) for value in (teacher.test, teacher.fd, teacher.sw, teacher.precision, teacher.recall)]
     yield "| *teacher* | {} | | | | {} | | {} | {}, {} | 1, 1 |".format(*figures)
     reached = [name for name, row in study.rows.items() if name in records and reaches(name, row, records, found)]
     goal = f"At least {FASTER:g} times as fast, {LIKELIHOOD:.0%} and {FD:.0%} of the gaps"
     yield f"\n{goal}: {', '.join(reached) or 'none'}."
+
+
+def label(study: Study, name: str) -> str:
+    """Return a row's name with its student, which the name of the first row lacks."""
+    first = next(other for other, row in study.rows.items() if row.against == BASELINE != other)
+    return f"{first.rpartition(': ')[0]}: {name}" if name == BASELINE else name
 
 
 def speed_table(found: Mapping[str, Speed]) -> Iterator[str]:
@@ -165,11 +171,11 @@ def speed_table(found: Mapping[str, Speed]) -> Iterator[str]:
     yield "|---|---:|---:|---:|---:|---:|"
     for name, speed in found.items():
         measured = " | ".join(f"{speed.samples[count]:,.0f} | {speed.times[count]:.1f}" for count in BATCHES)
-        yield f"| {name.removesuffix(f': {BASELINE}')} | {speed.parameters:,} | {measured} |"
+        yield f"| {name} | {speed.parameters:,} | {measured} |"
 
 
 def cells(name: str, row: Row, records: Mapping[str, RunRecord], speed: Speed) -> list[str]:
-    """Return a row of the table of recipes."""
+    """Return a row of the table of recipes, without its name."""
     record, base, teacher = records[name], records[row.against], records[BASELINE]
     tests = list(values_of(record, "test").values())
     means = {
@@ -188,11 +194,9 @@ def cells(name: str, row: Row, records: Mapping[str, RunRecord], speed: Speed) -
     }
     gain = verdicts["likelihood"]
     spread = f" ± {statistics.stdev(tests):.4f}" if len(tests) > 1 else ""
-    closed = share_closed(record, base, "likelihood", teacher)
     return [
-        name,
         f"{statistics.mean(tests):.4f}{spread}",
-        "" if own else "none" if math.isnan(closed) else f"{closed:.0%}".replace("-", "−"),
+        "" if own else gap(record, base, "likelihood", teacher),
         "" if own else f"{gain.difference:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})",
         "" if own else gain.verdict,
         with_gap(means["fd"], record, base, "fd", teacher),
