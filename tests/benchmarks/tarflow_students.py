@@ -65,6 +65,8 @@ POOL = {"pool 0.5": recipe(share=0.5)}
 MANY = {"pool 0.8": recipe(share=0.8)}
 FEW = {"student_examples": 100, "student_steps": 400, "weight_decay": 0.1}
 """As in the preset ``digits_few``."""
+JET = {"kind": "jet", "patch": 4, "steps": 4, "hidden": 64, "depth": 1}
+SMALLER = {"kind": "tarflow", "patch": 4, "steps": 4, "hidden": 64, "depth": 1}
 STUDIES = [
     Study(
         "students-digits",
@@ -75,6 +77,19 @@ STUDIES = [
             Student("Glow 2×4", POOL, {"steps": 4}),
             Student("Glow 2×2, 100 examples", MANY, training=FEW),
         ),
+        seeds=SEEDS,
+    ),
+    Study(
+        "students-digits-by-class",
+        "digits by class, TarFlow 4×2",
+        "tarflow_digits",
+        rows_of(
+            Student("Glow 2×2, 100 examples", MANY, training=FEW),
+            Student("Jet 4, 100 examples", MANY, JET, FEW),
+            Student("TarFlow 4×1, 100 examples", MANY, SMALLER, FEW),
+            Student("Glow 2×2, 300 examples", MANY, training=FEW | {"student_examples": 300}),
+        ),
+        {"data": {"class_labels": True}},
         seeds=SEEDS,
     ),
     Study(
