@@ -13,7 +13,7 @@ from nfkd.distillation.matching import match_layers
 from nfkd.flows.cost import flow_cost
 from nfkd.training.generators import Generators
 from tests.benchmarks.growth.axis import Axis
-from tests.benchmarks.peers.steps import adam, normal_examples, own_flow, training
+from tests.benchmarks.peers.steps import normal_examples, own_adam, own_flow, training
 from tests.benchmarks.peers.timing import Action
 
 Case = tuple[GlowConfig, int, int]
@@ -52,7 +52,7 @@ def _distillation(sizes: Sequence[int]) -> Iterator[dict[int, Action]]:
         pairs = match_layers(matching, student.layer_info(), teacher.layer_info())
         terms = {"ilkd": {"weight": 0.1}, "lkd": {"weight": 0.0}, "skd": {"weight": 0.0}}
         distiller = Distiller(DistillationConfig.model_validate(terms), teacher, pairs, dataset)
-        optimizer, generators = adam(student.parameters()), Generators(0, "student")
+        optimizer, generators = own_adam(student.parameters()), Generators(0, "student")
 
         def step(distiller=distiller, student=student, optimizer=optimizer, generators=generators) -> None:
             distiller.backward(student, Batch(x), generators)

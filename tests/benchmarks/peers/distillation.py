@@ -24,7 +24,7 @@ from nfkd.protocol.records import LayerPair
 from nfkd.training.generators import Generators
 from tests.benchmarks.peers.case import Case, Work, count_parameters, timed
 from tests.benchmarks.peers.libraries import normflows_glow1d, normflows_multiscale_glow
-from tests.benchmarks.peers.steps import adam, normal_examples, own_flow
+from tests.benchmarks.peers.steps import adam, normal_examples, own_adam, own_flow
 from tests.benchmarks.peers.timing import Action
 
 CLIP = 30.0
@@ -100,11 +100,12 @@ def _normflows_step(
 def _own_step(student: Flow, teacher: Flow, pairs: Sequence[LayerPair], x: Tensor) -> Action:
     """Return a step of our trainer: the loss with its check for values that are not finite, clipping and Adam."""
     distiller = Distiller(TERMS, teacher, pairs, load_dataset(TwoMoonsConfig()))  # of the data, only the unit
-    optimizer, generators, batch = adam(student.parameters()), Generators(0, "student"), Batch(x)
+    optimizer, generators, batch = own_adam(student.parameters()), Generators(0, "student"), Batch(x)
 
     def step() -> None:
         loss = distiller.backward(student, batch, generators)
-        nn.utils.clip_grads_with_norm_(student.parameters(), CLIP, loss.gradient_norm)
+        if float(loss.gradient_norm) > CLIP:
+            nn.utils.clip_grads_with_norm_(student.parameters(), CLIP, loss.gradient_norm)
         optimizer.step()
 
     return step
