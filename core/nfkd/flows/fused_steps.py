@@ -123,7 +123,7 @@ class VectorRun(Run):
         kept: list[Tensor] = []
         states: list[Tensor] = []
         for step in range(len(self.steps)):
-            kept.append(x)
+            before = x
             y = x if mixing is None else mixing.forward(step, x)
             given = y if half is None else y[:half]
             changed = y if half is None else y[half:]
@@ -134,15 +134,16 @@ class VectorRun(Run):
             if half is None:
                 x = value
             elif first is not None:
-                before, more, constant = parts.transform.forward(y[:half], first.forward(step, y))
-                x, slope = torch.cat((before, value)), slope + more
+                first_half, more, constant = parts.transform.forward(y[:half], first.forward(step, y))
+                x, slope = torch.cat((first_half, value)), slope + more
                 own = (*own, *constant)
             elif parts.transform.reads_input:
                 x = torch.cat((y[:half], value))
             else:
                 x = y
                 changed.copy_(value)
-            kept += (y, given, *hidden, *own)
+            if self.keeps:
+                kept += (before, y, given, *hidden, *own)
             slopes.append(slope)
             states.append(x)
         changes, log_det = torch.stack(slopes), folded.log_det()
