@@ -157,7 +157,7 @@ class Flow(LayerStack):
         parts: list[Tensor] = []
         traced: dict[str, tuple[Tensor, Tensor]] = {}
         entries = iter(self._entries)
-        for layer in self._pass(x, every=trace):
+        for layer in self._pass(x, context, every=trace):
             if isinstance(layer, StepRun) and trace:
                 for state, change in layer.trace(x, context):
                     x, log_det = state, log_det + change

@@ -63,14 +63,14 @@ def plain_operations() -> Iterator[None]:
         _plain.reset(token)
 
 
-def fusible(data: Tensor) -> bool:
-    """Return whether operations on this input have their fused form: on the CPU, outside transforms and autocast.
+def fusible(*inputs: Tensor) -> bool:
+    """Return whether operations on these inputs have their fused form: on the CPU, outside transforms and autocast.
 
     The meta device has no data, so costs are those of the plain form: an upper bound.
     """
-    if _plain.get() or torch.is_autocast_enabled("cpu") or data.device.type != "cpu":
+    if _plain.get() or torch.is_autocast_enabled("cpu") or inputs[0].device.type != "cpu":
         return False
-    return forward_ad.unpack_dual(data).tangent is None and _in_memory([data])
+    return all(forward_ad.unpack_dual(each).tangent is None for each in inputs) and _in_memory(inputs)
 
 
 def _in_memory(tensors: Sequence[Tensor | None]) -> bool:

@@ -217,10 +217,8 @@ class CouplingNetwork(Network):
     @in_precision
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
-        if self.convolves and fusible(x):
-            return Convolve(CONVOLUTION_FACTORS, narrow=narrows(x, self.weights[0]))([x, *self._parameters_in_order()])[
-                0
-            ]
+        if self.convolves and fusible(*(inputs := [x, *self._parameters_in_order()])):
+            return Convolve(CONVOLUTION_FACTORS, narrow=narrows(x, self.weights[0]))(inputs)[0]
         for weight, norm in self._hidden():
             x = functional.relu(affine(x, *norm.fold(weight)))
         return self.last(x)
