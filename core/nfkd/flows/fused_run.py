@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from nfkd.flows.fused import FusedOperation
 from nfkd.flows.layer import Layer
-from nfkd.flows.precision import chosen_precision, networks_in
+from nfkd.flows.precision import Precision, chosen_precision, networks_in
 from nfkd.flows.step_parts import StepParts
 
 
@@ -31,7 +31,7 @@ class Run(FusedOperation):
 
     def __init__(self, steps: Sequence[Layer], parts: StepParts, data: int, *, every: bool) -> None:
         self.steps, self.parts, self.data, self.every = steps, parts, data, every
-        self._precision = chosen_precision()
+        self._precision: Precision = chosen_precision()
 
     def plain(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the outputs of the modules with these parameters."""

@@ -1,4 +1,4 @@
-"""The parts of equal steps of a flow for vectors: their parameters, linear layers, network and transform."""
+"""The parts of equal steps of a flow: their parameters, linear layers, network and transform."""
 
 from __future__ import annotations
 

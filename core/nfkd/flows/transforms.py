@@ -136,8 +136,8 @@ class ShiftScale(Elementwise):
 
     @property
     def log_scale(self) -> Bound:
-        """The function ℓ; functions without a name cannot be pickled as attributes."""
-        return _BOUNDS[self.bound]
+        """The function ℓ and its slope."""
+        return _BOUNDS[self.bound]  # no attribute: its lambdas cannot be pickled
 
     def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return (x + t)·exp(ℓ) and ℓ."""
