@@ -14,10 +14,11 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 _plain: ContextVar[bool] = ContextVar("plain operations only", default=False)
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 class FusedOperation(ABC):
@@ -71,6 +72,11 @@ def fusible(*inputs: Tensor) -> bool:
     if _plain.get() or torch.is_autocast_enabled("cpu") or inputs[0].device.type != "cpu":
         return False
     return all(forward_ad.unpack_dual(each).tangent is None for each in inputs) and _in_memory(inputs)
+
+
+def hooks_of(module: nn.Module) -> list[dict[int, Any]]:
+    """Return torch's mappings of a module's hooks, in which later hooks appear, too; a fused form calls no hooks."""
+    return [vars(module)[kind] for kind in _HOOKS]
 
 
 def _in_memory(tensors: Sequence[Tensor | None]) -> bool:

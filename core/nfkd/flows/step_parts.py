@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nfkd.flows.autoregressive import MaskedAutoregressive
 from nfkd.flows.bijections import ActNormPermutation, LUMixing
 from nfkd.flows.coupling import Coupling, FlowStep
+from nfkd.flows.fused import hooks_of
 from nfkd.flows.fused_networks import LinearSteps, NetworkSteps, PerceptronSteps, ResidualSteps
 from nfkd.flows.fused_splines import SplineRows
 from nfkd.flows.fused_transforms import AffineRows, ShiftScaleRows, TransformRows
@@ -55,7 +56,7 @@ class StepParts(ABC):
         self.names = [f"{paths[module]}.{name}" for module, name in sources[0]]
         self._sources = [(vars(module)["_parameters"], name) for each in sources for module, name in each]
         modules = [module for step in steps for module in step.modules()]
-        self._hooks = [vars(module)[kind] for module in modules for kind in _HOOKS]
+        self._hooks = [hooks for module in modules for hooks in hooks_of(module)]
         self._children = [vars(module)["_modules"] for module in modules]
         self._modules = list(_values(self._children))
 
@@ -83,7 +84,6 @@ class StepParts(ABC):
 
 _Source = tuple[nn.Module, str]
 """A module and the name of a parameter in it."""
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 def _values(mappings: Iterable[Mapping[str, nn.Module | None]]) -> Iterator[nn.Module | None]:
