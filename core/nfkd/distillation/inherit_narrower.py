@@ -17,7 +17,6 @@ from torch.utils.hooks import RemovableHandle
 
 from nfkd.data import Batch
 from nfkd.flows.flow import Flow
-from nfkd.flows.fused import plain_operations
 from nfkd.flows.networks import CouplingNetwork, Norm, affine
 
 _RIDGE = 1e-3  # of the mean of the diagonal of the features' covariance
@@ -37,7 +36,7 @@ def network_inputs(flow: Flow, batch: Batch) -> dict[CouplingNetwork, Tensor]:
     try:
         parameter = next(flow.parameters())
         moved = batch.to(parameter.device)
-        with torch.no_grad(), plain_operations():
+        with torch.no_grad():
             flow.encode(moved.x.to(parameter.dtype), moved.context)
     finally:
         for hook in hooks:

@@ -32,8 +32,8 @@ def import_compiler_when_used() -> None:
     """
     wrapper = getattr(_disable_dynamo(lambda: None), "__code__", None)
     seen: set[int] = set()
-    for place in (sys.modules["torch._refs"], functional, linalg, special, decompositions, torch.optim.Optimizer):
-        for value in list(vars(place).values()):
+    for namespace in (sys.modules["torch._refs"], functional, linalg, special, decompositions, torch.optim.Optimizer):
+        for value in list(vars(namespace).values()):
             for function in _with_wrapped(value, seen):
                 if getattr(function, "__code__", None) is wrapper:
                     _postpone(function)

@@ -115,8 +115,8 @@ class Networks:
         outputs: list[Tensor] = []
         for start in range(0, len(x), images):
             part = x[start : start + images].to(self._dtype)
-            place = slice(start * pixels, None) if keeps else slice(None)
-            own = [each[place][: len(part) * pixels] for each in (h1, h2)]
+            first = start * pixels if keeps else 0
+            own = [each[first : first + len(part) * pixels] for each in (h1, h2)]
             torch.addmm(biases[0], unfold(part), f1.t(), out=own[0]).relu_()
             torch.addmm(biases[1], own[0], f2.t(), out=own[1]).relu_()
             outputs.append(self._last(own[1], f3, biases[2], part.shape[:3]))

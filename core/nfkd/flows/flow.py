@@ -157,11 +157,10 @@ class Flow(LayerStack):
         parts: list[Tensor] = []
         traced: dict[str, tuple[Tensor, Tensor]] = {}
         entries = iter(self._entries)
-        for layer in self._pass(x, every=trace):
+        for layer in self._pass(x, context, every=trace):
             if isinstance(layer, StepRun) and trace:
                 for state, change in layer.trace(x, context):
-                    x, log_det = state, log_det + change
-                    traced[next(entries).name] = (x, log_det)
+                    x, log_det = traced[next(entries).name] = state, log_det + change
                 continue
             if isinstance(layer, Split):
                 x, split_off = layer(x)
@@ -171,9 +170,8 @@ class Flow(LayerStack):
                 x, change = layer(x, context)
                 log_det = log_det + change
             if trace:
-                traced[next(entries).name] = (x, log_det)
-        log_prob = log_prob + self._last_log_prob(x, context) + log_det
-        return Pass(log_prob, Latents((*parts, x), log_det), traced)
+                traced[next(entries).name] = x, log_det
+        return Pass(log_prob + self._last_log_prob(x, context) + log_det, Latents((*parts, x), log_det), traced)
 
     def _last_log_prob(self, z: Tensor, context: Tensor | None) -> Tensor:
         """Return the log-density of the last latent, (B,) nats."""

@@ -14,10 +14,11 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 _plain: ContextVar[bool] = ContextVar("plain operations only", default=False)
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 class FusedOperation(ABC):
@@ -63,14 +64,19 @@ def plain_operations() -> Iterator[None]:
         _plain.reset(token)
 
 
-def fusible(data: Tensor) -> bool:
-    """Return whether operations on this input have their fused form: on the CPU, outside transforms and autocast.
+def fusible(*inputs: Tensor) -> bool:
+    """Return whether operations on these inputs have their fused form: on the CPU, outside transforms and autocast.
 
     The meta device has no data, so costs are those of the plain form: an upper bound.
     """
-    if _plain.get() or torch.is_autocast_enabled("cpu") or data.device.type != "cpu":
+    if _plain.get() or torch.is_autocast_enabled("cpu") or inputs[0].device.type != "cpu":
         return False
-    return forward_ad.unpack_dual(data).tangent is None and _in_memory([data])
+    return all(forward_ad.unpack_dual(each).tangent is None for each in inputs) and _in_memory(inputs)
+
+
+def hooks_of(module: nn.Module) -> list[dict[int, Any]]:
+    """Return torch's mappings of a module's hooks, in which later hooks appear, too; a fused form calls no hooks."""
+    return [vars(module)[kind] for kind in _HOOKS]
 
 
 def _in_memory(tensors: Sequence[Tensor | None]) -> bool:

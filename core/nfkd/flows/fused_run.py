@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from nfkd.flows.fused import FusedOperation
 from nfkd.flows.layer import Layer
+from nfkd.flows.precision import Precision, chosen_precision, networks_in
 from nfkd.flows.step_parts import StepParts
 
 
@@ -30,6 +31,7 @@ class Run(FusedOperation):
 
     def __init__(self, steps: Sequence[Layer], parts: StepParts, data: int, *, every: bool) -> None:
         self.steps, self.parts, self.data, self.every = steps, parts, data, every
+        self._precision: Precision = chosen_precision()
 
     def plain(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the outputs of the modules with these parameters."""
@@ -37,7 +39,8 @@ class Run(FusedOperation):
         changes, states, names = [], [], self.parts.names
         for number, step in enumerate(self.steps):
             own = dict(zip(names, parameters[number * len(names) :], strict=False))
-            x, change = functional_call(step, own, (x, *context))
+            with networks_in(self._precision):  # a gradient may be computed outside the setting
+                x, change = functional_call(step, own, (x, *context))
             changes.append(change)
             states.append(x)
         return (torch.stack(changes), *(states if self.every else states[-1:]))

@@ -42,8 +42,8 @@ class SplineRows(TransformRows):
         ends, (2, n, B), and the fraction of the bin that is left of x.
         """
         rows, bins = len(x), self.bins
-        parameters = parameters.view(3 * bins - 1, rows, -1)
-        sizes = parameters[: 2 * bins].view(2, bins, rows, -1).softmax(1)
+        parameters = parameters.unflatten(0, (3 * bins - 1, rows))
+        sizes = parameters[: 2 * bins].unflatten(0, (2, bins)).softmax(1)
         sizes.mul_(self._span - bins * self._smallest).add_(self._smallest)
         knots = torch.empty_like(sizes)
         knots[:, 0] = -self.bound
@@ -155,7 +155,7 @@ class SplineRows(TransformRows):
         of_sizes.scatter_add_(1, index.expand(2, 1, rows, count), of_spans.unsqueeze(1))
         of_sizes.mul_(sizes - self._smallest)
         found[2 * bins :].zero_().scatter_add_(0, self._ends(index), of_raw)
-        return found.view(-1, count)
+        return found.flatten(0, 1)
 
     def _of_shared(
         self,

@@ -2,8 +2,7 @@
 
 With a width of 64 and 256 examples, torch's graph of a step takes longer than its arithmetic. Here the parameters of
 all steps are stacked and folded together, states have the examples last, so that halves are contiguous, and the
-gradient is by hand. The modules inside the steps are not called, so their hooks do not fire; `plain_operations` calls
-them.
+gradient is by hand. The modules inside the steps are not called, except where one of them has hooks.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from nfkd.flows.fused import fusible
 from nfkd.flows.fused_images import ImageRun
@@ -86,9 +84,10 @@ class StepRun:
     def __init__(self, steps: Sequence[Layer], parts: StepParts) -> None:
         self.steps, self._parts = tuple(steps), parts
 
-    def fits(self, x: Tensor) -> bool:
+    def fits(self, x: Tensor, context: Tensor | None) -> bool:
         """Return whether the steps are computed as one operation."""
-        return fusible(x) and (self._parts.images or not rounds(x))
+        data = (x,) if context is None else (x, context)
+        return fusible(*data) and (self._parts.images or not rounds(x)) and self._parts.unchanged()
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the state after the last step and the change of the log-determinant."""
@@ -103,10 +102,8 @@ class StepRun:
     def _run(self, x: Tensor, context: Tensor | None, *, every: bool) -> tuple[Tensor, ...]:
         data = [x] if context is None else [x, context]
         kind = ImageRun if self._parts.images else VectorRun
-        run, inputs = kind(self.steps, self._parts, len(data), every=every), [*data, *self._parts.parameters()]
-        if all(type(each) is Parameter for each in inputs[len(data) :]):
-            return run(inputs)
-        return run.plain(inputs)  # other parameters are inside a functional call
+        run = kind(self.steps, self._parts, len(data), every=every)
+        return run([*data, *self._parts.parameters()])
 
 
 class VectorRun(Run):
@@ -134,8 +131,8 @@ class VectorRun(Run):
             if half is None:
                 x = value
             elif first is not None:
-                first_half, more, constant = parts.transform.forward(y[:half], first.forward(step, y))
-                x, slope = torch.cat((first_half, value)), slope + more
+                other, more, constant = parts.transform.forward(y[:half], first.forward(step, y))
+                x, slope = torch.cat((other, value)), slope + more
                 own = (*own, *constant)
             elif parts.transform.reads_input:
                 x = torch.cat((y[:half], value))
@@ -145,12 +142,12 @@ class VectorRun(Run):
             if self.keeps:
                 kept += (before, y, given, *hidden, *own)
             slopes.append(slope)
-            states.append(x)
+            if self.every or step == len(self.steps) - 1:
+                states.append(x)
         changes, log_det = torch.stack(slopes), folded.log_det()
         if log_det is not None:
             changes += log_det.unsqueeze(1)
-        shown = states if self.every else states[-1:]
-        return (changes, *(each.t().contiguous() for each in shown)), [*kept, x], folded
+        return (changes, *(each.t().contiguous() for each in states)), [*kept, x], folded
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]

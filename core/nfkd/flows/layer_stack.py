@@ -32,13 +32,15 @@ class LayerStack(nn.Module):
     def _stack(self) -> list[Layer | Split]:
         return cast("list[Layer | Split]", list(self.layers))
 
-    def _pass(self, x: Tensor, *, every: bool) -> Iterator[Layer | Split | StepRun | Recomputed]:
+    def _pass(
+        self, x: Tensor, context: Tensor | None, *, every: bool
+    ) -> Iterator[Layer | Split | StepRun | Recomputed]:
         """Yield the layers of a pass of x, some as one: equal steps as one operation, or layers that are recomputed.
 
         Parameters
         ----------
-        x
-            (B, *event_shape).
+        x, context
+            (B, *event_shape), and (B, context features) if any.
         every
             Whether the output of each layer is needed; a `StepRun` returns those of its steps.
         """
@@ -49,7 +51,7 @@ class LayerStack(nn.Module):
         if layers != self._grouped[0]:
             self._grouped = layers, grouped(layers)
         for layer in self._grouped[1]:
-            if isinstance(layer, StepRun) and not layer.fits(x):
+            if isinstance(layer, StepRun) and not layer.fits(x, context):
                 yield from layer.steps
             else:
                 yield layer

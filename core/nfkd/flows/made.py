@@ -133,8 +133,10 @@ class MADE(nn.Module):
         Tensor
             (B, D), in the sequence's order.
         """
-        if len(self.weights) and not torch.is_grad_enabled() and fusible(like) and not rounds(like):
-            return self._sequential_rows(solve, like, context)
+        if len(self.weights) and not torch.is_grad_enabled() and not rounds(like):
+            given = () if context is None else (context,)
+            if fusible(like, *given, *self.weights, *self.biases):
+                return self._sequential_rows(solve, like, context)
         hidden = [like.new_empty(len(like), 0) for _ in self.weights[1:]]
         last = self.biases[-1].view(self._features, self._outputs)
         values: list[Tensor] = []

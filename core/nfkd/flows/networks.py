@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nfkd.flows.convolutions import Convolve
-from nfkd.flows.fused import fusible
+from nfkd.flows.fused import fusible, hooks_of
 from nfkd.flows.precision import in_precision, narrowed, narrows
 
 _WEIGHT_SCALE = 0.05  # Glow's initialisation of hidden convolutions
@@ -217,10 +217,10 @@ class CouplingNetwork(Network):
     @in_precision
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs."""
-        if self.convolves and fusible(x):
-            return Convolve(CONVOLUTION_FACTORS, narrow=narrows(x, self.weights[0]))([x, *self._parameters_in_order()])[
-                0
-            ]
+        if self.convolves and not any(hooks_of(self.last)):
+            inputs = [x, *self._parameters_in_order()]
+            if fusible(*inputs):
+                return Convolve(CONVOLUTION_FACTORS, narrow=narrows(x, self.weights[0]))(inputs)[0]
         for weight, norm in self._hidden():
             x = functional.relu(affine(x, *norm.fold(weight)))
         return self.last(x)

@@ -1,9 +1,9 @@
-"""The parts of equal steps of a flow for vectors: their parameters, linear layers, network and transform."""
+"""The parts of equal steps of a flow: their parameters, linear layers, network and transform."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import cast
 
@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from nfkd.flows.autoregressive import MaskedAutoregressive
 from nfkd.flows.bijections import ActNormPermutation, LUMixing
 from nfkd.flows.coupling import Coupling, FlowStep
+from nfkd.flows.fused import hooks_of
 from nfkd.flows.fused_networks import LinearSteps, NetworkSteps, PerceptronSteps, ResidualSteps
 from nfkd.flows.fused_splines import SplineRows
 from nfkd.flows.fused_transforms import AffineRows, ShiftScaleRows, TransformRows
 from nfkd.flows.layer import Layer
-from nfkd.flows.networks import LOG_SCALE_FACTOR, CouplingNetwork, Norm, ResidualBlock, ResidualNetwork
+from nfkd.flows.made import MADE
+from nfkd.flows.networks import LOG_SCALE_FACTOR, CouplingNetwork, Norm, ResidualBlock, ResidualNetwork, ZeroLast
 from nfkd.flows.splines import Spline
 from nfkd.flows.stacked import LU, Bare, Constant, Masked, Normed, Ordered, StackedLinear, StackedMixing
 from nfkd.flows.transforms import Affine, Elementwise, ShiftScale
@@ -50,12 +52,26 @@ class StepParts(ABC):
     images: bool = False
 
     def __init__(self, steps: Sequence[Layer], sources: Sequence[Sequence[_Source]]) -> None:
-        self.names = _named(steps[0], sources[0])
-        self._sources = [source for each in sources for source in each]
+        paths = {module: path for path, module in steps[0].named_modules()}
+        self.names = [f"{paths[module]}.{name}" for module, name in sources[0]]
+        self._sources = [(vars(module)["_parameters"], name) for each in sources for module, name in each]
+        modules = [module for step in steps for module in step.modules()]
+        self._hooks = [hooks for module in modules for hooks in hooks_of(module)]
+        self._children = [vars(module)["_modules"] for module in modules]
+        self._modules = list(_values(self._children))
 
     def parameters(self) -> list[Tensor]:
         """Return the parameters of the first step in the order of its layers, then of the second, and so on."""
-        return [getattr(module, name) for module, name in self._sources]
+        return [parameters[name] for parameters, name in self._sources]
+
+    def unchanged(self) -> bool:
+        """Return whether the steps have their modules still, without hooks, and with parameters.
+
+        Inside a functional call, and with parametrizations, other tensors are in the place of parameters.
+        """
+        if any(self._hooks) or list(_values(self._children)) != self._modules:
+            return False
+        return all(type(parameters.get(name)) is nn.Parameter for parameters, name in self._sources)
 
     @abstractmethod
     def linears(self) -> Sequence[StackedLinear]:
@@ -67,13 +83,11 @@ class StepParts(ABC):
 
 
 _Source = tuple[nn.Module, str]
-"""A module and the name of a parameter in it: reading them takes a third of the time of walking through the step."""
+"""A module and the name of a parameter in it."""
 
 
-def _named(step: Layer, sources: Sequence[_Source]) -> list[str]:
-    """Return the names in a step of its parameters."""
-    names = {id(parameter): name for name, parameter in step.named_parameters()}
-    return [names[id(getattr(module, name))] for module, name in sources]
+def _values(mappings: Iterable[Mapping[str, nn.Module | None]]) -> Iterator[nn.Module | None]:
+    return chain.from_iterable(each.values() for each in mappings)
 
 
 class CouplingParts(StepParts):
@@ -176,29 +190,37 @@ class _AutoregressiveParts(StepParts):
 
 
 def rows_of(transform: Elementwise) -> TransformRows | None:
-    """Return a transform with a gradient by hand; None if it has none."""
-    match transform:
-        case ShiftScale(bound="sigmoid" | "tanh" as bound):
-            return ShiftScaleRows(bound == "tanh")
-        case Affine():
-            return AffineRows()
-        case Spline():
-            return SplineRows(transform.bins, transform.bound)
-        case _:
-            return None
+    """Return a transform with a gradient by hand; None if it has none, as subclasses."""
+    kind = type(transform)
+    if isinstance(transform, ShiftScale) and kind is ShiftScale and transform.bound in ("sigmoid", "tanh"):
+        return ShiftScaleRows(transform.bound == "tanh")
+    if isinstance(transform, Spline) and kind is Spline:
+        return SplineRows(transform.bins, transform.bound)
+    return AffineRows() if kind is Affine else None
+
+
+_FUSED = {
+    *(FlowStep, Coupling, LUMixing, ActNormPermutation, Norm, MaskedAutoregressive, MADE),
+    *(CouplingNetwork, ResidualNetwork, ResidualBlock, ZeroLast, nn.ModuleList, nn.ParameterList),
+}
+"""Modules with fused parts; subclasses may compute something else."""
 
 
 def kind_of(layer: object) -> object:
     """Return what layers must have in common to be one run of equal steps; None for layers without fused parts."""
-    if type(layer) is FlowStep and type(layer.coupling) is Coupling:
+    if not isinstance(layer, Layer) or not _FUSED.issuperset(map(type, layer.modules())):
+        return None
+    if isinstance(layer, FlowStep) and isinstance(layer.coupling, Coupling):
         coupling, mixing = layer.coupling, layer.mixing
         network, transform = coupling.network, rows_of(coupling.transform)
         mixes = isinstance(mixing, LUMixing) or (isinstance(mixing, ActNormPermutation) and mixing.order is not None)
         if transform is None or not mixes or cast("LUMixing", mixing).norm is None:
             return None
+        if coupling.first is not None and not isinstance(transform, SplineRows):
+            return None  # only splines take parameters that all examples share
         vectors = isinstance(network, (CouplingNetwork, ResidualNetwork)) and network.last.kernel is None
         return (type(mixing), type(network), transform, _shapes(layer)) if vectors or _for_images(layer) else None
-    if type(layer) is MaskedAutoregressive and len(layer.network.weights):
+    if isinstance(layer, MaskedAutoregressive) and len(layer.network.weights):
         transform = rows_of(layer.transform)
         return None if transform is None else (transform, _shapes(layer))
     return None

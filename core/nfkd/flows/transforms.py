@@ -111,7 +111,7 @@ def _log_double_sigmoid(raw: Tensor) -> Tensor:
     return functional.logsigmoid(raw) + math.log(2)
 
 
-_BOUNDS = {
+_BOUNDS: dict[str, Bound] = {
     "sigmoid": Bound(_log_sigmoid, lambda _, scale: 1 - scale),
     "double_sigmoid": Bound(_log_double_sigmoid, lambda _, scale: 1 - scale / 2),
     "tanh": Bound(torch.tanh, lambda log_scale, _: 1 - log_scale.square()),
@@ -133,7 +133,11 @@ class ShiftScale(Elementwise):
 
     def __init__(self, bound: Literal["sigmoid", "double_sigmoid", "tanh"]) -> None:
         self.bound = bound
-        self.log_scale = _BOUNDS[bound]
+
+    @property
+    def log_scale(self) -> Bound:
+        """The function ℓ and its slope."""
+        return _BOUNDS[self.bound]  # no attribute: its lambdas cannot be pickled
 
     def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return (x + t)·exp(ℓ) and ℓ."""

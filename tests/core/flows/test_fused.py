@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.utils.parametrize import register_parametrization
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from nfkd.config.flows import FlowConfig
-from nfkd.flows.flow import Flow
+from nfkd.config import Glow1DConfig, GlowConfig
+from nfkd.config.flows import FlowConfig, MAFConfig, NSFConfig
+from nfkd.flows.architectures import build_flow
+from nfkd.flows.bijections import LUMixing
+from nfkd.flows.coupling import Coupling, FlowStep
+from nfkd.flows.flow import Entry, Flow
 from nfkd.flows.fused import plain_operations
 from nfkd.flows.fused_steps import StepRun, grouped
+from nfkd.flows.networks import CouplingNetwork
+from nfkd.flows.precision import networks_in
+from nfkd.flows.transforms import ShiftScale
 from tests.core.flows.flow_cases import CASES, Shape, _name, batch, context_of, generator, shared
 
 
@@ -63,14 +79,14 @@ def test_gradients_agree_with_finite_differences(config: FlowConfig, shape: Shap
     flow, c = shared(config, shape, features), context_of(features, 3)
     [run, *_] = _runs(flow)
     before = list(flow.layers)[: list(flow.layers).index(run.steps[0])]
-    x = examples(shape, 3, 2)
+    x, fast = examples(shape, 3, 2), len(shape) == 3  # else an image's gradient takes a pass for each pixel
     for layer in before:
         x = layer(x, c)[0]
     x.requires_grad_()
-    assert torch.autograd.gradcheck(lambda v: run(v, c), (x,), atol=1e-6)
+    assert torch.autograd.gradcheck(lambda v: run(v, c), (x,), atol=1e-6, fast_mode=fast)
     parameters = [parameter for parameter in run.steps[0].parameters() if parameter.numel() <= 16]
     for parameter in parameters[:3]:
-        assert torch.autograd.gradcheck(lambda _: run(x.detach(), c), (parameter,), atol=1e-6)
+        assert torch.autograd.gradcheck(lambda _: run(x.detach(), c), (parameter,), atol=1e-6, fast_mode=fast)
 
 
 @every_fused
@@ -100,14 +116,205 @@ def test_passes_feature_by_feature_are_the_same_without_a_graph(
         torch.testing.assert_close(flow.decode(latents, c), back, rtol=1e-10, atol=1e-10)
 
 
-def test_the_pass_of_a_flow_is_fused_and_its_modules_are_not_called() -> None:
-    flow, calls = shared(*FUSED[0]), []
-    hook = _runs(flow)[0].steps[0].register_forward_hook(lambda *_: calls.append(1))
-    try:
-        flow.log_prob(batch(FUSED[0][1]))
-        assert not calls
-        with plain_operations():
-            flow.log_prob(batch(FUSED[0][1]))
-        assert calls
-    finally:
-        hook.remove()
+# --- flows that change ------------------------------------------------------------------------------------------------
+
+
+def score(flow: Flow, shape: Shape, features: int) -> Results:
+    return results(flow, examples(shape, 6, 2), context_of(features), trace=False)
+
+
+def check(flow: Flow, shape: Shape, features: int, *, changed_from: Results | None = None) -> None:
+    """The fused form is the plain one, and differs from what the flow gave before."""
+    fused, plain = both(lambda: score(flow, shape, features))
+    torch.testing.assert_close(fused, plain, rtol=1e-8, atol=1e-8)
+    assert changed_from is None or not torch.allclose(fused[0][0], changed_from[0][0])
+
+
+@every_fused
+def test_batches_of_any_size_and_layout(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow = shared(config, shape, features)
+    for count in (1, 2) if len(shape) == 3 else (0, 1, 2):
+        x, c = examples(shape, 4, 4)[: 2 * count : 2], context_of(features, 2)
+        x, c = x.movedim(0, -1).contiguous().movedim(-1, 0), None if c is None else c[:count]
+        fused, plain = both(lambda x=x, c=c: results(flow, x, c, trace=True))
+        torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-9)
+
+
+@every_fused
+def test_copies_are_computed_with_their_own_parameters(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow = shared(config, shape, features)
+    before = score(flow, shape, features)
+    for copied in (copy.deepcopy(flow), pickle.loads(pickle.dumps(flow))):
+        with torch.no_grad():
+            for parameter in copied.parameters():
+                parameter *= 1.1
+        check(copied, shape, features, changed_from=before)
+    torch.testing.assert_close(score(flow, shape, features), before, rtol=0, atol=0)
+
+
+def networks_of(flow: Flow) -> list[nn.Module]:
+    """The module with the network of each step."""
+    return [getattr(step, "coupling", step) for run in _runs(flow) for step in run.steps]
+
+
+@every_fused
+def test_modules_and_parameters_can_be_replaced(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow = copy.deepcopy(shared(config, shape, features))
+    before = score(flow, shape, features)
+    for module in list(flow.modules()):
+        for name, parameter in module.named_parameters(recurse=False):
+            setattr(module, name, nn.Parameter(1.05 * parameter.detach()))
+    check(flow, shape, features, changed_from=before)
+    before = score(flow, shape, features)
+    owner = networks_of(flow)[0]
+    replaced = copy.deepcopy(owner).network
+    with torch.no_grad():
+        for parameter in replaced.parameters():  # type: ignore[union-attr]
+            parameter *= 1.1
+    owner.network = replaced
+    check(flow, shape, features, changed_from=before)
+
+
+class Doubled(nn.Module):
+    def forward(self, value: Tensor) -> Tensor:
+        return 2 * value
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        return value
+
+
+@every_fused
+def test_parametrizations_are_applied(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow = copy.deepcopy(shared(config, shape, features))
+    before = score(flow, shape, features)
+    [(path, _), *_] = networks_of(flow)[0].network.named_parameters()  # type: ignore[union-attr,operator]
+    module, _, name = path.rpartition(".")
+    register_parametrization(networks_of(flow)[0].network.get_submodule(module), name, Doubled())  # type: ignore[union-attr,operator]
+    check(flow, shape, features, changed_from=before)
+    check(copy.deepcopy(flow), shape, features)
+
+
+@every_fused
+def test_frozen_parameters_beside_trained_ones(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow, x, c = copy.deepcopy(shared(config, shape, features)), examples(shape, 6, 2), context_of(features)
+    for number, parameter in enumerate(flow.parameters()):
+        parameter.requires_grad_(number % 3 == 1)
+    trained = [parameter for parameter in flow.parameters() if parameter.requires_grad]
+    fused, plain = both(lambda: ([], list(torch.autograd.grad(flow.log_prob(x, c).sum(), trained))))
+    torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-9)
+
+
+@every_fused
+def test_hooks_are_called(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow, x, c, calls = copy.deepcopy(shared(config, shape, features)), batch(shape), context_of(features), []
+    flow.log_prob(x, c)
+    handles = [owner.network.register_forward_hook(lambda *_: calls.append(1)) for owner in networks_of(flow)]  # type: ignore[operator,union-attr]
+    flow.log_prob(x, c)
+    assert len(calls) == len(handles)
+
+
+def test_a_subclass_computes_what_it_defines() -> None:
+    class Shifted(ShiftScale):
+        def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+            y, slopes = super().forward(x, parameters)
+            return y + 1, slopes
+
+    class Halved(CouplingNetwork):
+        def forward(self, x: Tensor) -> Tensor:
+            return 0.5 * super().forward(x)
+
+    def network(kind: type[CouplingNetwork]) -> CouplingNetwork:
+        return kind(2, 5, 4, kernels=(None,), last_kernel=None, generator=generator()).double()
+
+    x = batch((4,))
+    for inner, transform in ((Halved, ShiftScale("tanh")), (CouplingNetwork, Shifted("tanh"))):
+        step = FlowStep(LUMixing(torch.eye(4).flip(0)), Coupling(4, network(inner), transform)).double()
+        with torch.no_grad():
+            for parameter in step.parameters():
+                parameter += 0.1
+        flow = Flow((4,), [Entry("step", "Step", "step", (4,))], [step])
+        torch.testing.assert_close(flow.encode(x).parts[0], step(x)[0])
+
+
+# --- where the modules are called -------------------------------------------------------------------------------------
+
+
+def test_the_steps_of_a_flow_are_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow, shape, features = shared(*FUSED[0]), *FUSED[0][1:]
+    step, calls = type(_runs(flow)[0].steps[0]), []
+    forward = step.forward
+    monkeypatch.setattr(step, "forward", lambda *arguments: calls.append(1) or forward(*arguments))
+    flow.log_prob(batch(shape), context_of(features))
+    assert not calls
+    with plain_operations():
+        flow.log_prob(batch(shape), context_of(features))
+    assert calls
+
+
+@every_fused
+def test_ensembles_of_networks_by_vmap(config: FlowConfig, shape: Shape, features: int) -> None:
+    flow, x, c = shared(config, shape, features), batch(shape), context_of(features)
+    own = {name: value.detach() for name, value in flow.named_parameters() if "network" in name}
+    members = {name: torch.stack([value, 1.1 * value]) for name, value in own.items()}
+
+    def encoded(parameters: dict[str, Tensor]) -> Tensor:
+        return functional_call(flow, parameters, (x, c)).log_prob
+
+    with torch.no_grad():
+        found = vmap(encoded)(members)
+        expected = [encoded({name: value[member] for name, value in members.items()}) for member in range(2)]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=1e-9)
+
+
+def test_second_derivatives_have_the_precision_of_the_pass() -> None:
+    flow = copy.deepcopy(shared(GlowConfig(levels=2, steps=2, hidden=5), (1, 8, 8), 0)).float()
+    x, found = batch((1, 8, 8)).float().requires_grad_(), []
+    for outside in (nullcontext(), networks_in("bf16")):
+        with networks_in("bf16"):
+            value = flow.log_prob(x).sum()
+        with outside:
+            found.append(torch.autograd.grad(value, x, create_graph=True)[0])
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+class LivingBytes(TorchDispatchMode):
+    """Counts the bytes of the tensors that exist at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak, self._now, self._known = 0, 0, set[int]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        outputs = func(*args, **(kwargs or {}))
+        for each in tree_leaves(outputs):
+            if isinstance(each, Tensor) and each.untyped_storage().data_ptr() not in self._known:
+                storage = each.untyped_storage()
+                self._known.add(storage.data_ptr())
+                self._now += storage.nbytes()
+                self.peak = max(self.peak, self._now)
+                weakref.finalize(storage, self._freed, storage.data_ptr(), storage.nbytes())
+        return outputs
+
+    def _freed(self, address: int, size: int) -> None:
+        self._known.discard(address)
+        self._now -= size
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (Glow1DConfig(hidden=8), (4,)),
+        (MAFConfig(hidden=8), (4,)),
+        (NSFConfig(hidden=8), (4,)),
+        (GlowConfig(hidden=8, levels=1), (1, 8, 8)),
+    ],
+    ids=_name,
+)
+def test_a_pass_without_gradients_keeps_nothing_of_a_step(config: FlowConfig, shape: Shape) -> None:
+    peaks = []
+    for steps in (2, 16):
+        flow = build_flow(config.model_copy(update={"steps": steps}), shape, generator=generator())
+        with torch.no_grad(), LivingBytes() as counted:
+            flow.log_prob(torch.rand(2048, *shape, generator=generator()))
+        peaks.append(counted.peak)
+    assert peaks[1] < 1.3 * peaks[0]
