@@ -74,7 +74,7 @@ class StepInputs:
     random: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> StepInputs:
-        """Return the inputs with a function applied to each tensor, except the rows of the pool."""
+        """Return the inputs with a function applied to each tensor, except the numbers of rows."""
 
         def some(value: Tensor | None) -> Tensor | None:
             return None if value is None else function(value)
@@ -90,7 +90,7 @@ class StepInputs:
         )
 
     def tensors(self) -> list[Tensor]:
-        """Return all tensors except the rows of the pool, always in the same order."""
+        """Return all tensors except the numbers of rows, always in the same order."""
         found: list[Tensor] = []
         self.map(lambda tensor: found.append(tensor) or tensor)
         return found
