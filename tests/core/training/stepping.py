@@ -11,9 +11,9 @@ import torch
 from nfkd.config import ComputeConfig, DistillationConfig, ExperimentConfig
 from nfkd.data import Batch, Dataset, load_dataset
 from nfkd.distillation.distiller import Distiller
-from nfkd.distillation.known_passes import teacher_passes
+from nfkd.distillation.known_passes import NONE_KNOWN, KnownPasses, teacher_passes
 from nfkd.distillation.matching import match_layers
-from nfkd.distillation.pool import Pool, draw_pool
+from nfkd.distillation.pool import draw_pool
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
 from nfkd.training.state import StageState
@@ -41,17 +41,24 @@ def stepper(
         assert flow.initialized
         flows.append(flow)
     pairs = match_layers(config.distillation.matching, *(flow.layer_info() for flow in flows))
-    pool: Pool | None = None
+    pool, known = None, NONE_KNOWN
     if pool_rows:
         pool, _ = draw_pool(flows[1].eval(), dataset.train, pool_rows, torch.Generator().manual_seed(2))
     student, teacher = (flow.to(device) for flow in flows)
     if pool is not None:
-        layers = [pair.teacher for pair in pairs]
-        pool = Pool(pool.x, pool.noise, pool.context, teacher_passes(teacher, pool, layers))
+        known = KnownPasses(pool=teacher_passes(teacher, pool, [pair.teacher for pair in pairs]))
     state = StageState.fresh("student", 1, student.train(), config.training, len(dataset.train))
     state.step = 1  # the first step initialises the flow and reads its values at once
     loss = Distiller(
-        config.distillation, teacher, pairs, dataset, steps=100, measure_every=3, norms=state.norms, pool=pool
+        config.distillation,
+        teacher,
+        pairs,
+        dataset,
+        steps=100,
+        measure_every=3,
+        norms=state.norms,
+        pool=pool,
+        known=known,
     )
     reported: list[StepResult] = []
     made = Stepper(
