@@ -1,7 +1,7 @@
 """Compares students that learn from a teacher with the same students without one, on real data.
 
 ``make bench-distillation`` trains the runs that are not in the cache (``build/distillation``) and prints the tables: of
-single terms of the loss (`terms`) and of whole recipes (`recipes`).
+single terms of the loss (`terms`), of whole recipes (`recipes`), and of students of a TarFlow (`tarflow_students`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from pathlib import Path
 
 import torch
 
-from tests.benchmarks import recipes, terms
+from tests.benchmarks import recipes, tarflow_students, terms
 from tests.benchmarks.costs import measure_costs
 from tests.benchmarks.studies import train_all
 from tests.benchmarks.throughput import ratios
 
-TABLES = {study.name: (study, module.table) for module in (recipes, terms) for study in module.STUDIES}
+MODULES = (recipes, tarflow_students, terms)
+TABLES = {study.name: (study, module.table) for module in MODULES for study in module.STUDIES}
 
 
 def main() -> None:

@@ -245,10 +245,19 @@ def cells(name: str, records: Mapping[str, RunRecord], costs: Mapping[str, Cost]
     ]
 
 
-def gap(record: RunRecord, base: RunRecord, metric: str) -> str:
+def gap(record: RunRecord, base: RunRecord, metric: str, teacher: RunRecord | None = None) -> str:
     """Return the share of the gap between another run's student and the teacher that a student closes."""
+    closed = share_closed(record, base, metric, teacher)
+    return "none" if math.isnan(closed) else f"{closed:.0%}".replace("-", "−")
+
+
+def share_closed(record: RunRecord, base: RunRecord, metric: str, teacher: RunRecord | None = None) -> float:
+    """Return the same as a number; NaN if the teacher is not clearly better than the other run's student.
+
+    `teacher` is the run with the teacher's figures: where it is None, the other run if it has them, else the student's.
+    """
     figure = METRICS[metric].figure
-    teacher = base if summaries(base, "teacher") else record
+    teacher = teacher or (base if summaries(base, "teacher") else record)
     errors = [found.test_error for found in (*summaries(teacher, "teacher"), *summaries(base, "student"))]
     closed = metric_gap(
         METRICS[metric],
@@ -257,14 +266,14 @@ def gap(record: RunRecord, base: RunRecord, metric: str) -> str:
         values_of(teacher, figure, "teacher"),
         error=max(errors) if figure == "test" else None,
     )
-    return "none" if closed is None or not closed.defined else f"{closed.closed:.0%}".replace("-", "−")
+    return closed.closed if closed is not None and closed.defined else math.nan
 
 
-def with_gap(value: float, record: RunRecord, base: RunRecord, metric: str) -> str:
+def with_gap(value: float, record: RunRecord, base: RunRecord, metric: str, teacher: RunRecord | None = None) -> str:
     """Return a measure and, except for the baseline, the share of its gap that is closed."""
     if math.isnan(value):
         return "–"
-    return short(value) if record is base else f"{short(value)} ({gap(record, base, metric)})"
+    return short(value) if record is base else f"{short(value)} ({gap(record, base, metric, teacher)})"
 
 
 def short(value: float) -> str:

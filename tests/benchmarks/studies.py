@@ -54,11 +54,14 @@ class Row:
         The row that it is compared with.
     training
         Changes of the optimizer and its budget.
+    student
+        Changes of the student's flow; it is then compared with a row of the same student.
     """
 
     distillation: dict[str, Any]
     against: str = BASELINE
     training: dict[str, Any] = field(default_factory=dict)
+    student: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Study:
             "distillation": {"inherit": "none", "pool": {"share": 0.0}} | row.distillation,
             "seeds": {"count": self.seeds},
             "compute": {"device": "cpu", "threads": 1},
+            "student": row.student,
         }
         config = ExperimentConfig.load(self.preset).replace(**self.changes).replace(**changes)
         training: dict[str, Any] = row.training | {"baseline": False}

@@ -122,7 +122,7 @@ ROWS: dict[str, tuple[FlowConfig, DataConfig, Rival, int]] = {
     "Glow-1D on patches": (GLOW_1D, PATCHES, NORMFLOWS_GLOW_1D, 600),
     "RealNVP": (REALNVP, MOONS, Rival("zuko", zuko_realnvp), 1000),
     "TarFlow": (TarFlowConfig(), DIGITS, Rival("plain PyTorch", plain_tarflow), 300),
-    "Jet": (JetConfig(), DIGITS, Rival("plain PyTorch", plain_jet), 400),
+    "Jet": (JetConfig(), DIGITS, Rival("plain PyTorch", plain_jet), 150),
     "Glow": (GLOW, DIGITS, Rival("normflows", normflows_glow), 400),
 }
 

@@ -65,19 +65,20 @@ def initialised(config: FlowConfig, shape: tuple[int, ...]) -> Flow:
     return flow.eval()
 
 
-def draw(flow: Flow) -> object:
+def draw(flow: Flow, count: int = COUNT) -> object:
     """Sample, from the same noise each time."""
-    return flow.sample(COUNT, generator=torch.Generator().manual_seed(0))
+    return flow.sample(count, generator=torch.Generator().manual_seed(0))
 
 
 def compared(act: Callable[[Flow], object], teacher: Flow, student: Flow) -> str:
     """Return the speed-up of the student: median of alternating rounds, lowest and highest."""
-    found = []
-    for number in range(ROUNDS + 1):
-        ratio = seconds(act, teacher) / seconds(act, student)
-        if number:  # the first is a warm-up
-            found.append(ratio)
+    found = [slow / quick for slow, quick in rounds(act, teacher, student)]
     return f"{statistics.median(found):.1f} ({min(found):.1f} to {max(found):.1f})"
+
+
+def rounds(act: Callable[[Flow], object], teacher: Flow, student: Flow) -> list[tuple[float, float]]:
+    """Return the seconds of teacher and student in alternating rounds, after a warm-up."""
+    return [(seconds(act, teacher), seconds(act, student)) for _ in range(ROUNDS + 1)][1:]
 
 
 def seconds(act: Callable[[Flow], object], flow: Flow) -> float:

@@ -36,7 +36,7 @@ def test_fields_are_offered_where_a_run_has_tarflow_classes_and_noise(fields: Sa
     fields.offer(experiment("digits"))
     assert not fields.guides
     assert not fields.denoise.isVisible()
-    fields.offer(experiment("tarflow_digits"))
+    fields.offer(experiment("tarflow_digits", class_labels=False))
     assert fields.guides
     for one, both in ((False, False), (True, False), (True, True)):
         assert fields.fit(one=one, both=both) == one + both
@@ -65,7 +65,7 @@ def test_jacobi_iteration_is_offered_where_a_flow_samples_token_by_token(
 
 
 def test_the_options_are_those_of_the_fields(fields: SampleOptionFields, qtbot: QtBot) -> None:
-    fields.offer(experiment("tarflow_digits"))
+    fields.offer(experiment("tarflow_digits", class_labels=False))
     assert astuple(fields.options()) == astuple(SampleOptions())
     with qtbot.waitSignal(fields.changed):
         fields.weight.setValue(1.5)
@@ -80,7 +80,7 @@ def test_the_options_are_those_of_the_fields(fields: SampleOptionFields, qtbot: 
 
 def test_the_panel_asks_for_guided_samples_and_names_them(show: Any, fake_run: Any, fake_studio: Any) -> None:
     run = fake_run()
-    run.view.config = experiment("tarflow_digits")
+    run.view.config = experiment("tarflow_digits", class_labels=False)
     run.begin("teacher")
     pictures = np.zeros((4, 1, 8, 8), np.float32)
     for role in ("teacher", "student"):
@@ -107,7 +107,7 @@ def test_samples_with_own_settings_are_asked_again_when_a_stage_has_saved_its_we
     show: Any, fake_run: Any, fake_studio: Any
 ) -> None:
     run = fake_run()
-    run.view.config = experiment("tarflow_digits")
+    run.view.config = experiment("tarflow_digits", class_labels=False)
     run.begin("teacher")
     run.samples("teacher", 300, np.zeros((4, 1, 8, 8), np.float32))
     panel = show(SamplesPanel, run)
@@ -124,7 +124,7 @@ def test_samples_with_own_settings_are_asked_again_when_a_stage_has_saved_its_we
 @pytest.mark.parametrize("width", [480, 595, 640, 760, 900])
 def test_no_control_in_the_head_is_cut(show: Any, fake_run: Any, qtbot: QtBot, width: int) -> None:
     run = fake_run()
-    run.view.config = experiment("tarflow_digits")
+    run.view.config = experiment("tarflow_digits", class_labels=False)
     run.begin("teacher")
     run.samples("teacher", 300, np.zeros((4, 1, 8, 8), np.float32))
     panel = show(SamplesPanel, run, (width, 400))
