@@ -137,7 +137,6 @@ def balance_weights(
         Weights of the active terms.
     norms
         Running norms. Terms without a positive norm count as the geometric mean.
-
     device
         Where the result is scalars, made without waiting for it; None for numbers.
     """

@@ -200,6 +200,8 @@ class Distiller:
         measures = balances or (self._measure_every > 0 and step % self._measure_every == 0)
         if not measures or len(self._objectives) == 1:
             if deferred and self.graphs is not None:
+                if not self._known.empty:  # their rows are read on the CPU, which a replay does not do
+                    self.graphs.give_up("they look up the teacher's passes: with distillation.cache = 0 they do not")
                 return self.graphs.run(partial(self._gradient, flow, micro_batches, True), inputs, weights)
             return self._gradient(flow, micro_batches, deferred, inputs, weights)
         gradients = TermGradients(flow, self.ranks, keep=balances, deferred=deferred)

@@ -1,7 +1,7 @@
 """The teacher's passes over rows that come again: rows of the pool, and training examples without new noise.
 
 They are made once, before training, in chunks of rows. A pass over another number of rows at once differs from them by
-rounding, up to about 1e-6 of the values in single precision.
+rounding, up to about 1e-5 of the values in single precision.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ class KnownPasses:
 
     pool: Pass | None = None
     train: Pass | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether no pass is made already."""
+        return self.pool is None and self.train is None
 
 
 NONE_KNOWN = KnownPasses()
@@ -93,11 +98,17 @@ def pass_over(teacher: Flow, batch: Batch, known: KnownPasses, *, trace: bool) -
     values = [
         _values(teacher(part.x, part.context, trace=trace), layers)
         if passes is None or rows is None
-        else [value.index_select(0, to_device(rows, value.device)) for value in _values(passes, layers)]
+        else _looked_up(passes, rows, layers)
         for part, passes, rows in parts
     ]
     whole = values[0] if len(values) == 1 else [torch.cat(each) for each in zip(*values, strict=True)]
     return _pass(whole, layers)
+
+
+def _looked_up(passes: Pass, rows: Tensor, layers: Iterable[str]) -> list[Tensor]:
+    """Return what `_values` returns for some rows of known passes; the numbers of the rows are on the CPU."""
+    numbers = to_device(rows, passes.log_prob.device)
+    return [value.index_select(0, numbers) for value in _values(passes, layers)]
 
 
 def _values(made: Pass, layers: Iterable[str]) -> list[Tensor]:

@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeVar
@@ -22,6 +23,7 @@ from nfkd.distillation.pool import Pool
 from nfkd.distillation.ranks import Ranks
 from nfkd.distillation.variances import Variances, teacher_variances
 from nfkd.flows.flow import Flow, Pass, evaluating
+from nfkd.flows.fused import plain_operations
 from nfkd.transfer import to_device
 
 Value = TypeVar("Value")
@@ -74,7 +76,7 @@ class StepInputs:
     random: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> StepInputs:
-        """Return the inputs with a function applied to each tensor, except the rows of the pool."""
+        """Return the inputs with a function applied to each tensor, except the numbers of rows."""
 
         def some(value: Tensor | None) -> Tensor | None:
             return None if value is None else function(value)
@@ -90,7 +92,7 @@ class StepInputs:
         )
 
     def tensors(self) -> list[Tensor]:
-        """Return all tensors except the rows of the pool, always in the same order."""
+        """Return all tensors except the numbers of rows, always in the same order."""
         found: list[Tensor] = []
         self.map(lambda tensor: found.append(tensor) or tensor)
         return found
@@ -303,13 +305,15 @@ def make_passes(
     data_needs, batch = needs.get(Data()), inputs.batch
     student_pass = teacher_pass = None
     if data_needs is not None:
-        if data_needs.input_gradient:
+        form, looked_up = nullcontext(), known
+        if data_needs.input_gradient:  # differentiated twice, for which a fused operation would compute its plain form
             batch = replace(batch, x=batch.x.detach().requires_grad_())
-        if data_needs.student:
-            student_pass = student(batch.x, batch.context, trace=data_needs.trace)
-        if data_needs.teacher:
-            looked_up = NONE_KNOWN if data_needs.input_gradient else known
-            teacher_pass = pass_over(require(teacher), batch, looked_up, trace=data_needs.trace)
+            form, looked_up = plain_operations(), NONE_KNOWN
+        with form:
+            if data_needs.student:
+                student_pass = student(batch.x, batch.context, trace=data_needs.trace)
+            if data_needs.teacher:
+                teacher_pass = pass_over(require(teacher), batch, looked_up, trace=data_needs.trace)
     return StepPasses(
         student=student_pass,
         teacher=teacher_pass,

@@ -118,7 +118,7 @@ class StepGraphs:
 
     def run(self, gradient: Gradient, inputs: StepInputs, weights: Mapping[str, Weight]) -> Loss:
         """Return the loss of a step and set the gradients: by a replay where that is possible."""
-        if not self._usable or any(rows is not None for rows in (inputs.batch.pool_rows, inputs.batch.train_rows)):
+        if not self._usable:
             return gradient(inputs, weights)
         key = tuple(tuple(tensor.shape) for tensor in inputs.tensors())
         if key not in self._graphs:
@@ -127,14 +127,17 @@ class StepGraphs:
             try:
                 self._graphs[key] = self._record(gradient, inputs, weights)
             except Exception as error:  # noqa: BLE001 - whatever the driver does not support: the run goes on without
-                self._give_up(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+                self.give_up(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
                 return gradient(inputs, weights)
             if not self._agrees(gradient, inputs, weights, self._graphs[key]):
-                self._give_up("a replay gave another gradient")
+                self.give_up("a replay gave another gradient")
                 return gradient(inputs, weights)
         return self._graphs[key].run(inputs, weights)
 
-    def _give_up(self, reason: str) -> None:
+    def give_up(self, reason: str) -> None:
+        """Compute all further steps as usual; the first reason is logged."""
+        if not self._usable:
+            return
         self._usable = False
         self._graphs.clear()
         self._log(f"compute.cuda_graphs: steps cannot be recorded and are computed as usual ({reason})")

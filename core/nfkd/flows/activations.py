@@ -11,7 +11,8 @@ is computed again, one layer at a time, when the gradient needs it:
 - A layer whose passes change its state, such as batch norm, keeps all its tensors.
 
 Inverting rounds, and the error of a state grows from layer to layer. A run therefore ends after `LONGEST_RUN` layers.
-If its input, which is in memory anyway, is not reached up to a tolerance, the run is computed again from its input.
+If its input, which is in memory anyway, is not reached up to a tolerance, the run is computed again from its input. A
+GPU is waited for at each such comparison.
 Networks in bfloat16 are inverted in bfloat16: a coupling's network reads the same numbers again, but where the input of
 a layer was inverted, a difference in float32's last bit may round to another bfloat16.
 
@@ -39,8 +40,8 @@ from nfkd.flows.precision import Precision, chosen_precision, networks_in
 Activations = Literal["keep", "recompute"]
 LONGEST_RUN = 17
 
-_TOLERANCES: dict[Precision, float] = {"float32": 1e-5, "bf16": 1e-2}
-"""Error of a run's inverted input, relative to its norm. Usual are 10⁻⁶ and 10⁻³."""
+_TOLERANCES: dict[Precision, float] = {"float32": 1e-5, "tf32": 1e-2, "bf16": 1e-2}
+"""Error of a run's inverted input, relative to its norm. Usual are 10⁻⁶ in float32 and 10⁻³ in bf16."""
 
 _chosen: ContextVar[Activations] = ContextVar("activations of a training step", default="keep")
 

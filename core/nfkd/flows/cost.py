@@ -277,7 +277,7 @@ def flow_cost(
         Whether a term reads the output of each layer, which recomputed activations then keep.
     extra_copies
         Further numbers for each parameter: one for a running average of the weights, one for each gradient that is
-        measured separately.
+        measured separately, and those of a copy of the state.
 
     Raises
     ------

@@ -133,7 +133,7 @@ def step_cost(
     micro_batches
         In how many parts a step is taken.
     cached
-        Part of the batch over which the teacher makes no pass, from `nfkd.planning.pools.cached_share`.
+        Part of the batch over which the teacher makes no pass, from `TeacherCache.share`.
     trained
         Passes that a pass with its backward counts as, from `trained_passes`.
     """

@@ -81,7 +81,7 @@ def describe(config: ExperimentConfig, *, teacher: ForeignFlow | None = None, ru
     warnings = (
         config.notices
         + precision_warnings(config.training, device)
-        + graph_warnings(config.compute, device)
+        + graph_warnings(config.compute, config.training, device)
         + teacher_warnings(config, run)
     )
     dataset = None

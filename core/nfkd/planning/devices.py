@@ -80,12 +80,21 @@ def precision_warnings(training: TrainingConfig, device: torch.device | None) ->
     return [ConfigProblem("training.precision", message)]
 
 
-def graph_warnings(config: ComputeConfig, device: torch.device | None) -> list[ConfigProblem]:
+def reads_together(config: ComputeConfig, device: torch.device) -> bool:
+    """Return whether the values of several training steps are read together; see `nfkd.training.stepper`."""
+    return config.devices == 1 and (config.check_every > 1 or (not config.check_every and device.type == "cuda"))
+
+
+def graph_warnings(config: ComputeConfig, training: TrainingConfig, device: torch.device | None) -> list[ConfigProblem]:
     """Return a warning if steps cannot be recorded as CUDA graphs."""
-    usable = device is None or (device.type == "cuda" and config.devices == 1 and config.check_every != 1)
-    if not config.cuda_graphs or usable:
+    if not config.cuda_graphs or device is None:
         return []
-    message = "it needs one CUDA device, and values that are not read at every step: steps are computed as usual"
+    if device.type != "cuda" or not reads_together(config, device):
+        message = "it needs one CUDA device, and values that are not read at every step: steps are computed as usual"
+    elif training.activations == "recompute":
+        message = "a step with recomputed activations waits for the GPU and cannot be recorded: it is computed as usual"
+    else:
+        return []
     return [ConfigProblem("compute.cuda_graphs", message)]
 
 

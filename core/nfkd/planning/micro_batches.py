@@ -10,12 +10,14 @@ from nfkd.data import Dataset
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.flows.cost import FlowCost, flow_cost, initialisation_cost
 from nfkd.planning.costs import kept_examples, sample_counts, term_needs
-from nfkd.planning.devices import resolve_device
+from nfkd.planning.devices import reads_together, resolve_device
 from nfkd.planning.plans import flow_config, stage_batch_size, teacher_of
 from nfkd.protocol.requests import FlowDescription
 from nfkd.protocol.roles import Role, the_role
 
 _BYTES = 4
+_REWIND_COPIES = 3
+"""Weights and both moments of the optimizer, which `nfkd.training.rewind` copies; and the average, if there is one."""
 
 
 def accumulation_problems(config: ExperimentConfig) -> list[ConfigProblem]:
@@ -93,9 +95,11 @@ def stage_cost(config: ExperimentConfig, role: Role, dataset: Dataset) -> tuple[
     chosen, training, terms = flow_config(config, role), config.training, config.distillation
     teacher, batch_size = teacher_of(config, role), stage_batch_size(config, role)
     samples = sample_counts(terms).values() if teacher else ()
-    devices = config.compute.devices if resolve_device(config.compute).type == "cuda" else 1  # CPUs share the memory
+    device = resolve_device(config.compute)
+    devices = config.compute.devices if device.type == "cuda" else 1  # CPUs share the memory
     count = min(training.accumulate * devices, batch_size, *samples)
-    examples, copies, teacher_memory = math.ceil(batch_size / count), training.ema_decay > 0, 0
+    examples, averages, teacher_memory = math.ceil(batch_size / count), int(training.ema_decay > 0), 0
+    copies = averages + (_REWIND_COPIES + averages) * reads_together(config.compute, device)
     if teacher:
         kept_by_student, kept_by_teacher = kept_examples(terms, batch_size, count)
         examples += kept_by_student

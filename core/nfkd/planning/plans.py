@@ -210,7 +210,7 @@ def _stage_cost(config: ExperimentConfig, description: Description, role: Role) 
         raise ValueError(msg)
     batch_size, micro_batches = stage_batch_size(config, role), config.training.accumulate
     trained = trained_passes(config.training)
-    cost = 1.0 * trained * flow.multiply_adds
+    cost = float(trained * flow.multiply_adds)
     if teacher is not None:
         terms = config.distillation
         student_pass, teacher_pass = (PassCost(each.multiply_adds, each.multiply_adds) for each in (flow, teacher))

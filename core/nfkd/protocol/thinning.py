@@ -1,8 +1,8 @@
 """Fewer points of long curves in the snapshot of a run.
 
 Without it, the time and the size of a snapshot grow with the length of the run, up to the largest frame. Every k-th
-point of a long curve is kept, with k a power of two that depends only on the curve's length, and the last point. So
-curves of seeds of one length keep equal steps, and those of other lengths share the steps of the larger k.
+point of a long curve is kept, and the last point. In one snapshot, k is a power of two that depends only on the curve's
+length. So curves of seeds of one length keep equal steps, and those of other lengths share the steps of the larger k.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from nfkd.distillation.known_passes import KnownPasses, teacher_passes
 from nfkd.distillation.pool import Pool, PoolError, draw_pool
 from nfkd.evaluation.throughput import SPEED_COUNT
 from nfkd.flows.flow import Flow, Pass
+from nfkd.flows.precision import Precision, networks_in
 from nfkd.planning.teacher_cache import TeacherCache
 
 
@@ -43,6 +44,7 @@ def measure_teacher(
     some: Dataset,
     cache: TeacherCache,
     *,
+    precision: Precision,
     timed: Callable[[Callable[[], Any]], float],
     between: Callable[[], None],
 ) -> Learnt:
@@ -54,6 +56,8 @@ def measure_teacher(
         The frozen teacher, the pool, and which passes are made once.
     dataset, some
         The data of the stage, and those of the measured steps.
+    precision
+        Of training: the passes have it, and the pool does not.
     timed
         Returns the seconds of a call.
     between
@@ -66,20 +70,26 @@ def measure_teacher(
         pool = _small_pool(teacher, dataset, small, between)
         seconds += timed(lambda: _small_pool(teacher, dataset, small, between)) * rows / small
         if cache.pool:
-            from_pool, taken = _passes(teacher, pool, cache, rows, timed)
+            from_pool, taken = _passes(teacher, pool, cache, rows, timed, precision)
             seconds += taken
     if cache.train:
-        from_train, taken = _passes(teacher, some.fixed_batch(), cache, dataset.fixed_rows, timed)
+        from_train, taken = _passes(teacher, some.fixed_batch(), cache, dataset.fixed_rows, timed, precision)
         seconds += taken
     return Learnt(pool, KnownPasses(from_pool, from_train), seconds)
 
 
 def _passes(
-    teacher: Flow, rows: Pool | Batch, cache: TeacherCache, count: int, timed: Callable[[Callable[[], Any]], float]
+    teacher: Flow,
+    rows: Pool | Batch,
+    cache: TeacherCache,
+    count: int,
+    timed: Callable[[Callable[[], Any]], float],
+    precision: Precision,
 ) -> tuple[Pass, float]:
     """Return the teacher's passes over rows, and the seconds of those over `count` rows."""
-    seconds = timed(lambda: teacher_passes(teacher, rows, cache.layers))
-    return teacher_passes(teacher, rows, cache.layers), seconds * count / len(rows)
+    with networks_in(precision):
+        seconds = timed(lambda: teacher_passes(teacher, rows, cache.layers))
+        return teacher_passes(teacher, rows, cache.layers), seconds * count / len(rows)
 
 
 def _small_pool(teacher: Flow, dataset: Dataset, size: int, between: Callable[[], None]) -> Pool:

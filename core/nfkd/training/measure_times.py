@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,6 @@ class _Measurement:
         quiet = {"evaluate_every": _NEVER, "pictures_every": _NEVER, "validation_examples": 8}
         self._quiet = config.replace(monitor=quiet, training={"checkpoint_every": _NEVER})
         self._flows: dict[Role, Flow] = {}
-        self._some: dict[Role, Dataset] = {}
         self._measures = 0.0
         self.norms: dict[str, float] = {}
 
@@ -190,7 +190,12 @@ class _Measurement:
         )
 
     def _data(self, role: Role) -> Dataset:
-        return stage_data(self._config, self._dataset, role)
+        return self._dataset if role == "teacher" else self._seen
+
+    @cached_property
+    def _seen(self) -> Dataset:
+        """The data of all flows but the teacher; one object, since it keeps its draws of noise."""
+        return stage_data(self._config, self._dataset, "student")
 
     def _state(self, role: Role) -> StageState:
         config, dataset = self._config, self._step_data(role)
@@ -222,11 +227,15 @@ class _Measurement:
         control, times, share = Control(), [time.perf_counter()], self._all_seconds / 4
 
         def progress() -> None:
+            if len(times) == _WARM_UP:
+                _synchronize(self._device)  # a GPU may still compute steps that were launched
             times.append(time.perf_counter())
             self._check()
             taken, since = len(times) - 1 - _WARM_UP, times[-1] - times[0]
             enough = taken >= _STEPS and times[-1] - times[_WARM_UP] >= share / 3
             if enough or (taken >= 1 and since >= share) or since >= 3 * share:
+                _synchronize(self._device)
+                times[-1] = time.perf_counter()
                 control.stop("stage")
 
         with suppress(DivergedError):  # the steps before it count
@@ -277,18 +286,20 @@ class _Measurement:
 
     def _step_data(self, role: Role) -> Dataset:
         """Return the data of the steps: some rows, where the teacher's passes over all are made before the steps."""
-        if not described_cache(self._config, self._description, role).train:
-            return self._data(role)
-        if role not in self._some:
-            data = self._data(role)
-            self._some[role] = data.with_training_examples(min(len(data.train), SPEED_COUNT))
-        return self._some[role]
+        return self._few if described_cache(self._config, self._description, role).train else self._data(role)
+
+    @cached_property
+    def _few(self) -> Dataset:
+        return self._seen.with_training_examples(min(len(self._seen.train), SPEED_COUNT))
 
     def _learnt(self, role: Role) -> Learnt:
         source = self._flow(teacher_of(self._config, role) or "teacher")
         cache = described_cache(self._config, self._description, role)
         settings, data = self._config.distillation.pool, (self._data(role), self._step_data(role))
-        return measure_teacher(source, settings, *data, cache, timed=self._timed, between=self._check)
+        precision = self._config.training.precision
+        return measure_teacher(
+            source, settings, *data, cache, precision=precision, timed=self._timed, between=self._check
+        )
 
     def _picture(self, role: Role, flow: Flow) -> float:
         pairs = stage_pairs(self._description).get(role, [])

@@ -33,7 +33,7 @@ def reading_ahead(dataset: Dataset, batches: Batches) -> Iterator[Dataset]:
     batches
         Tells which examples come next.
     """
-    if in_memory(dataset.train.values) or dataset.noise_draws:
+    if in_memory(dataset.train.values) or dataset.drawn_rows:
         yield dataset
         return
     workers = min(_DECODERS, os.cpu_count() or 1) if dataset.is_image else 1

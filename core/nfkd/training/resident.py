@@ -33,7 +33,7 @@ def on_device(dataset: Dataset, device: torch.device) -> Dataset:
 def can_stay(dataset: Dataset) -> bool:
     """Return whether batches need nothing but rows of the training examples, and noise."""
     augmentation = dataset.augmentation
-    plain = not (augmentation.active or augmentation.label_dropping or dataset.dequantizer or dataset.noise_draws)
+    plain = not (augmentation.active or augmentation.label_dropping or dataset.dequantizer or dataset.drawn_rows)
     return plain and in_memory(dataset.train.values) and type(dataset) is Dataset
 
 

@@ -85,7 +85,7 @@ def launch_step(state: StageState, loss: Distiller, dataset: Dataset, training: 
     Returns
     -------
     Loss
-        Where one of its values is not finite, neither are the new weights.
+        Where one of its values is not finite, the new weights must not be used.
     """
     found, _ = _find_gradient(state, loss, dataset, training, deferred=True)
     _update(state, found, training, rate)

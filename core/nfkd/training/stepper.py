@@ -18,6 +18,7 @@ from nfkd.distillation.balance import Weight
 from nfkd.distillation.distiller import Distiller
 from nfkd.distillation.loss import Loss
 from nfkd.distillation.step_graphs import CudaRecorder, StepGraphs
+from nfkd.planning.devices import reads_together
 from nfkd.training.curve_values import read_losses, read_scalars
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.rewind import Rewind
@@ -74,8 +75,7 @@ class Stepper:
         self._state, self._loss, self._dataset, self._training = state, loss, dataset, training
         self._steps, self._elapsed, self._report = steps, elapsed, report
         automatic, device = not compute.check_every, device_of(state.flow)
-        waits = device.type != "cuda" if automatic else compute.check_every == 1
-        self._waits = waits or loss.ranks.size > 1
+        self._waits = loss.ranks.size > 1 or not reads_together(compute, device)
         if compute.cuda_graphs and device.type == "cuda" and not self._waits:
             loss.graphs = StepGraphs(state.flow, CudaRecorder(device), warn)
         self._most = _MOST_STEPS if automatic else compute.check_every

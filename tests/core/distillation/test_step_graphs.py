@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 from nfkd.config.flows import MAFConfig
 from nfkd.data import Batch, Dataset, load_dataset
 from nfkd.distillation.distiller import Distiller, Likelihood
+from nfkd.distillation.known_passes import KnownPasses, teacher_passes
 from nfkd.distillation.step_graphs import CudaRecorder, StepGraphs
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
@@ -103,6 +105,24 @@ def test_replays_are_the_usual_steps(flows: Any, digits: Dataset, micro_batches:
     assert recorder.replayed == 1 + 4  # one to compare
     differing = [not torch.equal(*pair) for pair in zip(expected[0], expected[1], strict=True)]
     assert all(differing[:2])
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_rows_that_come_again_are_recorded_unless_their_passes_are_looked_up(
+    known: bool, flows: Any, digits: Dataset
+) -> None:
+    student, teacher = flows
+    rows = Batch(torch.rand(9, 1, 8, 8, dtype=torch.float64))
+    batches = [replace(rows.take(index), train_rows=index) for index in torch.randperm(9).reshape(3, 3)]
+    passes = KnownPasses(train=teacher_passes(teacher, rows, [])) if known else KnownPasses()
+    settings, recorder, lines = config({"nll": 1.0, "lkd": 0.5}), PythonRecorder(), list[str]()
+    expected = steps(distiller(settings, student, teacher, digits, steps=3), student, batches, 1)
+    loss = distiller(settings, student, teacher, digits, steps=3, known=passes)
+    loss.graphs = StepGraphs(student, recorder, lines.append)
+    found = steps(loss, student, batches, 1)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    assert (recorder.recorded, len(lines)) == ((0, 1) if known else (1, 0))
+    assert all("distillation.cache = 0" in line for line in lines)
 
 
 def test_another_shape_is_recorded_apart_and_only_a_few_are() -> None:

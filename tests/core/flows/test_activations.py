@@ -145,6 +145,13 @@ def test_gradients_in_bf16_differ_by_less_than_bf16_rounds() -> None:
     assert 0 < difference(recomputed, kept) < 0.5 * difference(kept, gradients(log_prob, flow, x, None, "keep"))
 
 
+def test_gradients_in_tf32_are_those_of_float32_where_there_is_no_tf32() -> None:
+    flow, x = deep()
+    expected = gradients(log_prob, flow, x, None, "keep")
+    with networks_in("tf32"):
+        assert difference(gradients(log_prob, flow, x, None, "recompute"), expected) < 1e-5
+
+
 def test_the_backward_pass_has_the_precision_of_the_forward_pass() -> None:
     flow, x = deep()
     found = []

@@ -122,7 +122,9 @@ def test_no_step_between_two_reads_waits(accumulate: int, rows: int, optimizer: 
     assert (state.step, len(reported)) == (14, 13)
 
 
-@pytest.mark.parametrize("changes", [[], ["training.precision=bf16"], ["compute.cuda_graphs=true"]])
+@pytest.mark.parametrize(
+    "changes", [[], ["training.precision=bf16"], ["compute.cuda_graphs=true", "distillation.cache=0"]]
+)
 def test_values_that_are_read_together_are_those_of_single_steps(changes: list[str], tmp_path: Path) -> None:
     lines: list[str] = []
 
@@ -158,8 +160,10 @@ def test_training_examples_on_the_device_are_those_of_the_cpu() -> None:
     torch.testing.assert_close(there.x.cpu(), here.x)
 
 
-@pytest.mark.parametrize("changes", [["training.precision=tf32"], ["training.precision=bf16"]])
-def test_a_numbered_device_trains_in_each_precision(changes: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("activations", ["keep", "recompute"])
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_a_numbered_device_trains_in_each_precision(precision: str, activations: str, tmp_path: Path) -> None:
+    changes = [f"training.precision={precision}", f"training.activations={activations}"]
     record = nfkd.run(digits("cuda:0", *changes), tmp_path / "run")
     assert record.row.device == "cuda:0"
     assert np.isfinite(record.curves["student"]["train/nll"].values).all()

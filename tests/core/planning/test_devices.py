@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from nfkd.planning.devices import (
     memory_available,
     precision_problems,
     precision_warnings,
+    reads_together,
     resolve_device,
 )
 
@@ -68,18 +71,36 @@ def test_tf32_needs_ampere(capability: tuple[int, int], count: int, monkeypatch:
     assert precision_warnings(training, torch.device("cpu")) == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "kind", "expected"),
+    [
+        ({}, "cpu", False),
+        ({}, "cuda", True),
+        ({"check_every": 1}, "cuda", False),
+        ({"check_every": 2}, "cpu", True),
+        ({"devices": 2}, "cuda", False),
+        ({"devices": 2, "check_every": 2}, "cpu", False),
+    ],
+)
+def test_where_values_are_read_together(settings: dict[str, Any], kind: str, expected: bool) -> None:
+    assert reads_together(ComputeConfig(**settings), torch.device(kind)) is expected
+
+
 def test_cuda_graphs_elsewhere_give_a_warning() -> None:
-    cuda, cpu = torch.device("cuda", 0), torch.device("cpu")
-    assert graph_warnings(ComputeConfig(cuda_graphs=True), cuda) == []
-    assert graph_warnings(ComputeConfig(cuda_graphs=False), cpu) == []
-    for config, device in [
-        (ComputeConfig(cuda_graphs=True), cpu),
-        (ComputeConfig(cuda_graphs=True, devices=2), cuda),
-        (ComputeConfig(cuda_graphs=True, check_every=1), cuda),
+    cuda, cpu, kept = torch.device("cuda", 0), torch.device("cpu"), TrainingConfig()
+    recomputed = TrainingConfig(activations="recompute")
+    assert graph_warnings(ComputeConfig(cuda_graphs=True), kept, cuda) == []
+    assert graph_warnings(ComputeConfig(cuda_graphs=False), recomputed, cpu) == []
+    for config, training, device in [
+        (ComputeConfig(cuda_graphs=True), kept, cpu),
+        (ComputeConfig(cuda_graphs=True, devices=2), kept, cuda),
+        (ComputeConfig(cuda_graphs=True, check_every=1), kept, cuda),
+        (ComputeConfig(cuda_graphs=True), recomputed, cuda),
     ]:
-        [warning] = graph_warnings(config, device)
+        [warning] = graph_warnings(config, training, device)
         assert warning.path == "compute.cuda_graphs"
         assert "computed as usual" in warning.message
+    assert "recomputed activations" in warning.message
 
 
 def allowed() -> tuple[bool, bool]:

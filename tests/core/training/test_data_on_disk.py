@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import nfkd
@@ -16,7 +18,9 @@ from nfkd.protocol import events
 from nfkd.runs.reader import open_run
 from nfkd.training.api import prepare
 from nfkd.training.control import Control
+from nfkd.training.generators import Batches
 from nfkd.training.job import execute_run
+from nfkd.training.read_ahead import reading_ahead
 from tests.core.data.table_files import table, write
 from tests.core.tiny import digits, moons
 from tests.core.training.runs import assert_same, progress_at_every_step, stop_run
@@ -70,6 +74,18 @@ def test_a_run_on_disk_is_that_in_memory(tmp_path: Path, ending: str, monkeypatc
     log = (tmp_path / "disk" / "log.jsonl").read_text()
     assert "The examples are read from disk, batch by batch." in log
     assert "read from disk" not in (tmp_path / "memory" / "log.jsonl").read_text()
+
+
+def test_tables_without_noise_are_read_ahead_also_with_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only draws of noise are in memory."""
+    keep_on_disk(monkeypatch)
+    for config, ahead in ((rows(tmp_path, "csv"), True), (pictures(tmp_path), False)):
+        dataset = replace(loading.load_dataset(config.data), noise_draws=2)
+        index = np.arange(8)
+        expected = dataset.training_batch(index, *[torch.Generator().manual_seed(1)] * 2)
+        with reading_ahead(dataset, Batches(len(dataset.train), 8, torch.Generator())) as found:
+            assert (found is not dataset) is ahead
+            assert found.training_batch(index, *[torch.Generator().manual_seed(1)] * 2).x.equal(expected.x)
 
 
 def test_a_file_that_changes_in_a_run_ends_it_resumably(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,11 @@ def test_augmented_images_stay_on_the_cpu(changes: dict[str, Any]) -> None:
     assert not can_stay(replace(dataset, augmentation=replace(dataset.augmentation, **changes)))
 
 
+def test_only_draws_that_are_kept_stay_on_the_cpu() -> None:
+    assert not can_stay(replace(load_dataset(digits().data), noise_draws=2))
+    assert can_stay(replace(load_dataset(moons().data), noise_draws=2))  # a table without noise has no draws
+
+
 def test_examples_move_only_where_they_take_a_small_part_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, free, moved = load_dataset(moons().data), [0], []
     monkeypatch.setattr("nfkd.training.resident.memory_available", lambda _: free[0])

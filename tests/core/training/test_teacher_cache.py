@@ -12,11 +12,16 @@ import torch
 
 import nfkd
 from nfkd.config import ExperimentConfig
+from nfkd.data import load_dataset
+from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
+from nfkd.flows.precision import Precision, networks_in
 from nfkd.planning.describe import describe
 from nfkd.planning.plans import described_cache, stage_costs
+from nfkd.planning.teacher_cache import TeacherCache
 from nfkd.training.control import Control
 from nfkd.training.job import execute_run
+from nfkd.training.measure_teacher import measure_teacher
 from tests.core.tiny import digits, moons
 from tests.core.training.runs import TrainedRun, assert_same, stop_run
 
@@ -96,6 +101,44 @@ def test_the_estimates_know_the_cache() -> None:
     assert memory[1] is not None
     # log p, log-determinant, 64 latents, and the matched layers of 4×4×4 and 8×2×2 with their log-determinants
     assert memory[0].memory - memory[1].memory == 200 * 4 * (2 + 64 + 64 + 1 + 32 + 1)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_measured_passes_have_the_precision_of_training(precision: Precision) -> None:
+    dataset = load_dataset(moons().data)
+    teacher = build_flow(moons().teacher, (2,), generator=torch.Generator().manual_seed(0)).eval()
+    teacher.initialize(torch.randn(64, 2, generator=torch.Generator().manual_seed(1)))
+    with torch.no_grad():
+        for number, value in enumerate(teacher.parameters()):  # the last layers of new networks are zero
+            value += 0.1 * torch.randn(value.shape, generator=torch.Generator().manual_seed(number))
+
+    def timed(work: Callable[[], Any]) -> float:
+        work()
+        return 1.0
+
+    cache, settings = TeacherCache(train=True), moons().distillation.pool
+    some = dataset.with_training_examples(30)
+    learnt = measure_teacher(
+        teacher, settings, dataset, some, cache, precision=precision, timed=timed, between=lambda: None
+    )
+    assert learnt.seconds == pytest.approx(len(dataset.train) / 30)
+    assert learnt.known.train is not None
+    with torch.no_grad(), networks_in(precision):
+        expected = teacher.log_prob(some.fixed_batch().x)
+    torch.testing.assert_close(learnt.known.train.log_prob, expected)
+    assert learnt.known.train.log_prob.equal(teacher.log_prob(some.fixed_batch().x)) is (precision == "float32")
+
+
+@pytest.mark.parametrize(("ema_decay", "copies"), [(0.0, 3), (0.9, 4)])
+def test_the_estimate_has_the_copy_of_the_state_that_values_read_together_need(ema_decay: float, copies: int) -> None:
+    """Weights and both moments of Adam, and the average, which does not need moments."""
+    single, together = (
+        describe(moons(training={"ema_decay": ema_decay}, compute={"device": "cpu", "check_every": every})).teacher
+        for every in (1, 16)
+    )
+    assert single is not None
+    assert together is not None
+    assert together.memory - single.memory == copies * 4 * single.parameters
 
 
 def test_the_cache_of_an_older_experiment_is_kept() -> None:
