@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -92,16 +93,20 @@ class LossSection(Group):
         self._pool = PoolBlock(pool, self._on_changed, self._box)
         matched = Block("Matched layers", matching.help, self._box)
         start = Block("Start of the student", fields["inherit"].help, self._box)
-        self._balance_block = Block("Sum and balance of the weights", fields["balance"].help, self._box)
+        self._advanced_blocks = {
+            "balance": Block("Sum and balance of the weights", fields["balance"].help, self._box),
+            "cache": Block("Passes of the teacher", fields["cache"].help, self._box),
+        }
         self._blocks = {
             "matching": Group(matching, matching.fields, matched.grid, self._on_changed),
             "start": self._rows(start, (fields["inherit"],)),
-            "balance": self._rows(self._balance_block, tuple(fields[name] for name in _BALANCE)),
+            "balance": self._rows(self._advanced_blocks["balance"], tuple(fields[name] for name in _BALANCE)),
+            "cache": self._rows(self._advanced_blocks["cache"], (fields["cache"],)),
         }
-        for widget in (self._pool.widget, matched, start, self._balance_block):
+        for widget in (self._pool.widget, matched, start, *self._advanced_blocks.values()):
             column.addWidget(widget)
-        rows = self._blocks["start"].children | self._blocks["balance"].children
-        return rows | {"pool": self._pool, "matching": self._blocks["matching"]}
+        rows = [self._blocks[name].children for name in ("start", *self._advanced_blocks)]
+        return dict(ChainMap(*rows)) | {"pool": self._pool, "matching": self._blocks["matching"]}
 
     def _rows(self, block: Block, fields: tuple[Field, ...]) -> Group:
         empty = Section(name="", path="", title="", help="", fields=fields)
@@ -205,8 +210,8 @@ class LossSection(Group):
         for node in self.terms.values():
             node.set_shown(self._shown, self._advanced)
         self.add.offer({name: node.field for name, node in self.terms.items() if not node.listed})
-        rows = self._blocks["balance"].children.values()
-        self._balance_block.setVisible(any(getattr(row, "is_shown", False) for row in rows))
+        for name, block in self._advanced_blocks.items():
+            block.setVisible(any(getattr(row, "is_shown", False) for row in self._blocks[name].children.values()))
         self._show_weights()
         self._show_shares()
 
