@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,7 +54,8 @@ def _places(form: ExperimentForm) -> dict[str, QPoint]:
         ("seeds.first", "9999999999999"),
     ],
 )
-def test_a_message_moves_no_field(form: ExperimentForm, path: str, text: str) -> None:
+def test_a_message_moves_no_field(form: ExperimentForm, described: Callable[[], None], path: str, text: str) -> None:
+    described()  # else the matched layers may be shown between the two looks
     form.resize(360, 700)
     if "schedule" in path:
         form.open_field("distillation.lkd.schedule")
