@@ -260,11 +260,16 @@ class SeedRun:
             progress=lambda: context.progress.step(self._seed, stage, state.step),
             warn=lambda message: context.warn(f"Seed {self._seed}, {role_name(stage)}: {message}"),
         )
+        try:
+            loss = self._make_loss(stage, teacher, state)
+        except StopRun:
+            hooks.checkpoint()
+            raise
         return Trainer(
             context.config,
             context.data(stage),
             state,
-            self._make_loss(stage, teacher, state),
+            loss,
             steps=stage_steps(context.config)[stage],
             limit=self._step_limit(stage),
             patience=context.config.training.early_stop if stage == "teacher" else 0,
