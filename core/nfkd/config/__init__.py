@@ -6,11 +6,12 @@ from nfkd.config.distillation import TERMS, DistillationConfig
 from nfkd.config.experiment import ExperimentConfig
 from nfkd.config.flows import FlowConfig, Glow1DConfig, GlowConfig
 from nfkd.config.matching import MatchedPair, MatchingConfig
+from nfkd.config.monitor import MonitorConfig
 from nfkd.config.pool import PoolConfig
 from nfkd.config.presets import preset_names, preset_path, resource_path
 from nfkd.config.problems import ConfigError, ConfigProblem
 from nfkd.config.terms import ILKDConfig, LKDConfig, NLLConfig, SKDConfig, TermConfig
-from nfkd.config.training import WEIGHT_DECAYS, ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig
+from nfkd.config.training import WEIGHT_DECAYS, ComputeConfig, SeedsConfig, TrainingConfig
 
 __all__ = [
     "TERMS",

@@ -17,11 +17,12 @@ from nfkd.config.datasets import base_folder, override_value, resolve_data_table
 from nfkd.config.distillation import DistillationConfig
 from nfkd.config.fields import set_field
 from nfkd.config.flows import FLOWS, FlowConfig
+from nfkd.config.monitor import MonitorConfig
 from nfkd.config.older import upgrade
 from nfkd.config.presets import preset_names, preset_path
 from nfkd.config.problems import ConfigError, ConfigProblem, problems_of
 from nfkd.config.toml import is_table, read_text, toml_document, toml_text, toml_value
-from nfkd.config.training import ComputeConfig, MonitorConfig, SeedsConfig, TrainingConfig, absolute_weights_path
+from nfkd.config.training import ComputeConfig, SeedsConfig, TrainingConfig, absolute_weights_path
 from nfkd.files import is_folder, is_regular, is_taken, replace_file
 from nfkd.text import name_problem
 
