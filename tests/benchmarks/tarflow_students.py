@@ -67,6 +67,7 @@ FEW = {"student_examples": 100, "student_steps": 400, "weight_decay": 0.1}
 """As in the preset ``digits_few``."""
 JET = {"kind": "jet", "patch": 4, "steps": 4, "hidden": 64, "depth": 1}
 SMALLER = {"kind": "tarflow", "patch": 4, "steps": 4, "hidden": 64, "depth": 1}
+FEW_CROPS = {"student_examples": 200, "student_steps": 500}
 STUDIES = [
     Study(
         "students-digits",
@@ -74,6 +75,9 @@ STUDIES = [
         "tarflow_digits",
         rows_of(
             Student("Glow 2×2", POOL),
+            Student("Glow 4×2", POOL, {"steps": 4}),
+            Student("Jet 4", POOL, JET),
+            Student("TarFlow 4×1", POOL, SMALLER),
             Student("Glow 2×2, 100 examples", MANY, training=FEW),
         ),
         {
@@ -97,7 +101,13 @@ STUDIES = [
         "students-crops",
         "3×32×32 natural crops, TarFlow 4×2 with patches of 4×4",
         "natural_crops",
-        rows_of(Student("Glow 2×3, 200 examples", MANY, training={"student_examples": 200, "student_steps": 500})),
+        rows_of(
+            Student("Glow 2×3, 200 examples", MANY, training=FEW_CROPS),
+            Student("Jet 4, 200 examples", MANY, JET, FEW_CROPS),
+            Student("TarFlow 4×1, 200 examples", MANY, SMALLER | {"patch": 8}, FEW_CROPS),
+            Student("Jet 4", POOL, JET),
+            Student("TarFlow 4×1", POOL, SMALLER | {"patch": 8}),
+        ),
         {
             "teacher": {"kind": "tarflow", "patch": 4, "steps": 4, "hidden": 64, "depth": 2},
             "training": {"teacher_steps": 1000, "student_steps": 600, "learning_rate": 2e-3, "gradient_clip": 5.0},
