@@ -105,8 +105,6 @@ STUDIES = [
             Student("Glow 2×3, 200 examples", MANY, training=FEW_CROPS),
             Student("Jet 4, 200 examples", MANY, JET, FEW_CROPS),
             Student("TarFlow 4×1, 200 examples", MANY, SMALLER | {"patch": 8}, FEW_CROPS),
-            Student("Jet 4", POOL, JET),
-            Student("TarFlow 4×1", POOL, SMALLER | {"patch": 8}),
         ),
         {
             "teacher": {"kind": "tarflow", "patch": 4, "steps": 4, "hidden": 64, "depth": 2},
