@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
 from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.gc_policy import LoadingPause
-from nfkd_gui.model.compare_figures import Figure, find_figures, known_figures
+from nfkd_gui.model.compare_figures import Figure, find_figures
 from nfkd_gui.model.listed_runs import ListedRun, ListedRuns
 from nfkd_gui.model.run_groups import (
     RunGroup,
@@ -25,7 +25,7 @@ from nfkd_gui.model.run_groups import (
     sort_groups,
 )
 from nfkd_gui.model.run_value_store import RunValueStore
-from nfkd_gui.model.setting_names import differing_settings, find_differing
+from nfkd_gui.model.setting_names import find_differing
 from nfkd_gui.model.slices import SlicedWork, Steps, run_steps
 from nfkd_gui.model.studio import Studio
 
@@ -126,7 +126,6 @@ class CompareModel(QObject):
     def group_seeds(self, *, grouped: bool) -> None:
         """Show runs that differ only by their seeds as one row, or each alone."""
         self._listed.group_seeds(grouped=grouped)
-        self._made.clear()
         self._update()
 
     def filter_by(self, text: str) -> None:
@@ -194,13 +193,13 @@ class CompareModel(QObject):
     def settings(self) -> list[str]:
         """Return the settings that are not the same in all shown groups."""
         if self._settings is None:
-            self._settings = differing_settings([group.values for group in self.groups])
+            self._settings = run_steps(find_differing([each.values for each in self.groups], self._store.varied()))
         return self._settings
 
     def figures(self) -> list[Figure]:
         """Return the figures of students that some of the shown groups have: costs, then measures."""
         if self._figures is None:
-            self._figures = known_figures([group.values for group in self.groups])
+            self._figures = run_steps(find_figures([each.values for each in self.groups], self.names()))
         return self._figures
 
     def values_of(self, run: str) -> Mapping[str, Value]:
@@ -333,8 +332,8 @@ class CompareModel(QObject):
         settings, figures = self._settings, self._figures
         if settings is None or figures is None or not self._has_settings_of(by_key):
             values = [group.values for group in groups]
-            settings = yield from find_differing(values)
-            figures = yield from find_figures(values)
+            settings = yield from find_differing(values, self._store.varied())
+            figures = yield from find_figures(values, self.names())
         for prepare in self.preparations:
             yield from prepare(groups)
         return _Prepared(groups, by_key, order, settings, figures)
@@ -391,10 +390,12 @@ class CompareModel(QObject):
         return passed
 
     def _group(self, rows: Sequence[RunRow]) -> RunGroup:
-        known = self._made.get(rows[0].run)
-        if known is not None and len(known.rows) == len(rows) and known.runs == [row.run for row in rows]:
+        known, runs = self._made.get(rows[0].run), [row.run for row in rows]
+        if known is not None and known.runs == runs:
             return known
         made = make_group(rows, self.values_of(rows[0].run), self._store.seeds)
+        for run in runs:
+            self._made.pop(self._made_with.get(run, run), None)  # so that each run is in one of them
         self._made[made.key] = made
-        self._made_with.update(dict.fromkeys(made.runs, made.key))
+        self._made_with.update(dict.fromkeys(runs, made.key))
         return made
