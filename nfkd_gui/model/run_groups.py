@@ -63,6 +63,11 @@ class RunGroup:
         """The directories of its runs."""
         return [row.run for row in self.rows]
 
+    @property
+    def expandable(self) -> bool:
+        """Whether it has `children`."""
+        return len(self.rows) > 1 or len(self.seeds) > 1
+
     @cached_property
     def children(self) -> Sequence[tuple[RunRow, SeedValues | None]]:
         """What is listed below it: its seeds that have ended, and of several runs those without one."""
