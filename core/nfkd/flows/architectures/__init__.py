@@ -84,8 +84,8 @@ def build_flow(
 
 @lru_cache(maxsize=8)
 def meta_flow(config: FlowConfig, event_shape: tuple[int, ...], context_features: int) -> Flow:
-    """Return the flow of a config on the meta device, the same for all callers: building it takes most of a description.
+    """Return the flow of a config on the meta device, the same for all callers, which must not change it.
 
-    Nothing may change it. Errors as `build_flow`.
+    Errors as `build_flow`.
     """
     return build_flow(config, event_shape, context_features=context_features, device="meta")
