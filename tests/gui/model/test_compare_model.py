@@ -315,7 +315,7 @@ def test_what_the_user_chooses_while_runs_arrive_holds(studio: Studio, script: A
 def test_garbage_is_collected_again_however_the_loading_of_many_runs_ends(
     end: str, studio: Studio, script: Any, do: Do, until: Do, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nfkd_gui.model.compare._PATIENCE", 20)
+    monkeypatch.setattr("nfkd_gui.model.compare._PATIENCE", 500)
     for number in range(1100):
         add(script, f"/runs/{number}", {"student.hidden": float(number)})
     model = CompareModel(studio)
