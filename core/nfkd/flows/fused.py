@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -18,6 +18,10 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 _plain: ContextVar[bool] = ContextVar("plain operations only", default=False)
+_TORCH: Any = torch._C
+_RECORDS = _TORCH.DispatchKeySet(_TORCH.DispatchKey.AutogradCPU) | _TORCH.DispatchKeySet(
+    _TORCH.DispatchKey.ADInplaceOrView
+)
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
@@ -72,6 +76,15 @@ def fusible(*inputs: Tensor) -> bool:
     if _plain.get() or torch.is_autocast_enabled("cpu") or inputs[0].device.type != "cpu":
         return False
     return all(forward_ad.unpack_dual(each).tangent is None for each in inputs) and _in_memory(inputs)
+
+
+def kernels_alone() -> AbstractContextManager[None]:
+    """Return a context in which operations call the CPU's kernels without torch's records for gradients.
+
+    It takes half of the time of small operations and views. Tensors do not know there that they are views, and changes
+    in place are not counted: use it only for tensors of one's own.
+    """
+    return _TORCH._ExcludeDispatchKeyGuard(_RECORDS)
 
 
 def hooks_of(module: nn.Module) -> list[dict[int, Any]]:

@@ -50,12 +50,14 @@ class Normed(StackedLinear):
         c.
     groups
         P: outputs (n, P) are reordered to (P, n); 1 leaves the order.
+    offset
+        Added to the last n outputs.
     """
 
     count = 3
 
-    def __init__(self, factor: float = 1.0, groups: int = 1) -> None:
-        self._factor, self._groups = factor, groups
+    def __init__(self, factor: float = 1.0, groups: int = 1, offset: float = 0.0) -> None:
+        self._factor, self._groups, self._offset = factor, groups, offset
 
     def fold(self, parameters: Tensors) -> Tensors:
         """Return W·exp(c·s), b·exp(c·s) and exp(c·s)."""
@@ -70,6 +72,14 @@ class Normed(StackedLinear):
         if self._factor != 1:
             of_scale = of_scale.mul_(self._factor)
         return [self._ungrouped(each) for each in (of_matrix * scale.unsqueeze(2), of_bias * scale, of_scale)]
+
+    def steps(self, folded: Tensors) -> LinearSteps:
+        """Return the layer with its folded parameters and the offset."""
+        matrix, bias, _ = folded
+        if self._offset:
+            bias = bias.clone()
+            bias[:, bias.shape[1] - bias.shape[1] // self._groups :] += self._offset
+        return LinearSteps(matrix, bias)
 
     def _grouped(self, values: Tensor) -> Tensor:
         return values if self._groups == 1 else values.unflatten(1, (-1, self._groups)).transpose(1, 2).flatten(1, 2)
