@@ -92,7 +92,7 @@ class StepRun:
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the state after the last step and the change of the log-determinant."""
         changes, state = self._run(x, context, every=False)
-        return state, changes.sum(0)
+        return state, changes if changes.dim() == 1 else changes.sum(0)
 
     def trace(self, x: Tensor, context: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
         """Return the state after every step and its change of the log-determinant."""
@@ -103,7 +103,7 @@ class StepRun:
         data = [x] if context is None else [x, context]
         kind = ImageRun if self._parts.images else VectorRun
         run = kind(self.steps, self._parts, len(data), every=every)
-        return run([*data, *self._parts.parameters()])
+        return run([*data, *self._parts.parameters()], len(data))
 
 
 class VectorRun(Run):
@@ -112,6 +112,10 @@ class VectorRun(Run):
     The states before and after all steps are rows of one tensor, (K + 1, D, B). Where the transform can be computed in
     place, the mixing writes into the state after the step.
     """
+
+    def __init__(self, steps: Sequence[Layer], parts: StepParts, data: int, *, every: bool) -> None:
+        super().__init__(steps, parts, data, every=every)
+        self.sums = not every
 
     def compute(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Sequence[Tensor], Any]:
         """Return the outputs; kept are the states and what the parts of a step keep."""
@@ -151,6 +155,8 @@ class VectorRun(Run):
             log_det = folded.log_det()
             if log_det is not None:
                 changes += log_det.unsqueeze(1)
+            if self.sums:
+                changes = changes.sum(0)
         kept = [[stacked], [] if mixed is None else [mixed], givens, network.kept, transform.kept, constant.kept]
         last = count % len(stacked)
         # Views that torch knows as such: it refuses to change them in place, which would change kept states.
@@ -179,7 +185,8 @@ class VectorRun(Run):
             states = stacked.unbind()
             ys = states if mixing is None else mixed[0].unbind() if mixed else states[1:]
             if of_changes is None:
-                of_changes = stacked.new_zeros(count, stacked.shape[2])
+                of_changes = stacked.new_zeros(stacked.shape[2])
+            of_changes = of_changes.expand(count, -1)
             of_change = of_changes.unbind()
             of_states = [None] * (count - len(of_states)) + of_states
             gradient, room = torch.zeros_like(stacked[0]), torch.empty_like(stacked[0])

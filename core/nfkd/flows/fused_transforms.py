@@ -183,8 +183,9 @@ class _ShiftScaleSteps(TransformSteps):
     def backward(self, step: int, x: Tensor, y: Tensor, of_y: Tensor, of_slopes: Tensor) -> Tensor:
         """Return the gradients; that by t equals that by x."""
         scale = self.kept[0][step]
-        of_parameters = scale.new_empty(2 * len(scale), scale.shape[1])
-        of_x, of_raw = of_parameters[: len(scale)], of_parameters[len(scale) :]
+        size, batch = scale.shape
+        of_parameters = scale.new_empty(2 * size, batch)
+        of_x, of_raw = of_parameters[:size], of_parameters[size:]
         torch.mul(of_y, scale, out=of_x)
         torch.addcmul(of_slopes, of_y, y, out=of_raw)
         of_y.copy_(of_x)
