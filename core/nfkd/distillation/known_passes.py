@@ -70,21 +70,17 @@ def teacher_passes(
     between
         Called before each chunk of rows; it may raise to stop.
     """
-    like, table, columns = next(teacher.parameters()), torch.empty(0), list[Tensor]()
+    like, table, values = next(teacher.parameters()), torch.empty(0), list[Tensor]()
     for chunk in chunks(len(rows)):
         between()
-        part = rows.take(chunk)
-        context = None if part.context is None else part.context.to(like)
-        made = _values(teacher(part.x.to(like), context, trace=bool(layers)), layers)
-        different = list({id(value): value for value in made}.values())  # the last layer's state is a latent
-        if not columns:
-            sizes = [value[:1].numel() for value in different]
-            table = different[0].new_empty(len(rows), sum(sizes))
-            parts = zip(different, table.split(sizes, 1), strict=True)
-            columns = [part.view(len(rows), *value.shape[1:]) for value, part in parts]
-            numbers = [next(n for n, other in enumerate(different) if other is value) for value in made]
-            values = [columns[number] for number in numbers]
-        for whole, value in zip(columns, different, strict=True):
+        made = _made(teacher, rows.take(chunk), layers, like)
+        different = {id(value): value for value in made}  # the last layer's state is a latent
+        if not values:
+            sizes = [value[:1].numel() for value in different.values()]
+            table = made[0].new_empty(len(rows), sum(sizes))
+            columns = dict(zip(different, table.split(sizes, 1), strict=True))
+            values = [columns[id(value)].view(len(rows), *value.shape[1:]) for value in made]
+        for whole, value in zip(values, made, strict=True):
             whole[chunk] = value
     found = _pass(values, layers)
     return TablePass(found.log_prob, found.latents, found.trace, table=table)
@@ -116,7 +112,7 @@ def pass_over(teacher: Flow, batch: Batch, known: KnownPasses, *, trace: bool) -
         return teacher(batch.x, batch.context, trace=trace)
     layers = list(found[0].trace) if trace else []
     values = [
-        _made(teacher, batch.take(part), layers)
+        _made(teacher, batch.take(part), layers, batch.x)
         if passes is None or rows is None
         else _looked_up(passes, rows, layers)
         for part, passes, rows in parts
@@ -125,8 +121,10 @@ def pass_over(teacher: Flow, batch: Batch, known: KnownPasses, *, trace: bool) -
     return _pass(whole, layers)
 
 
-def _made(teacher: Flow, part: Batch, layers: Sequence[str]) -> list[Tensor]:
-    return _values(teacher(part.x, part.context, trace=bool(layers)), layers)
+def _made(teacher: Flow, part: Pool | Batch, layers: Sequence[str], like: Tensor) -> list[Tensor]:
+    """Return the values of a pass over rows, on the device and in the precision of `like`."""
+    context = None if part.context is None else part.context.to(like)
+    return _values(teacher(part.x.to(like), context, trace=bool(layers)), layers)
 
 
 def _looked_up(passes: TablePass, rows: Tensor, layers: Iterable[str]) -> list[Tensor]:

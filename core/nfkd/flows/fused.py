@@ -15,14 +15,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._C import DispatchKey, DispatchKeySet, _ExcludeDispatchKeyGuard
 from torch.autograd import forward_ad
 
 _by_backward: ContextVar[bool] = ContextVar("gradients by parameters come from backward() alone", default=False)
 _plain: ContextVar[bool] = ContextVar("plain operations only", default=False)
-_TORCH: Any = torch._C
-_RECORDS = _TORCH.DispatchKeySet(_TORCH.DispatchKey.AutogradCPU) | _TORCH.DispatchKeySet(
-    _TORCH.DispatchKey.ADInplaceOrView
-)
+_RECORDS = DispatchKeySet(DispatchKey.AutogradCPU) | DispatchKeySet(DispatchKey.ADInplaceOrView)
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
@@ -84,7 +82,8 @@ def gradients_by_backward() -> Iterator[None]:
     """Let steps of flows in this thread, in passes in this block, add the gradients by their parameters themselves.
 
     With a hundred small parameters, torch's graph takes a seventh of the time of a step. The gradients come from
-    ``backward()`` after the block, as usual; `torch.autograd.grad` does not find the parameters in the graph.
+    ``backward()`` after the block, as usual. `torch.autograd.grad` does not find the parameters in the graph, and adds
+    to their ``grad``.
     """
     token = _by_backward.set(True)
     try:
@@ -109,7 +108,7 @@ def kernels_alone() -> AbstractContextManager[None]:
     It takes half of the time of small operations and views. Tensors do not know there that they are views, and changes
     in place are not counted: use it only for tensors of one's own.
     """
-    return _TORCH._ExcludeDispatchKeyGuard(_RECORDS)
+    return _ExcludeDispatchKeyGuard(_RECORDS)
 
 
 def hooks_of(module: nn.Module) -> list[dict[int, Any]]:
@@ -161,7 +160,7 @@ class _Added(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, operation: FusedOperation, parameters: Sequence[Tensor], anchor: Tensor, *data: Tensor
+        ctx: Any, operation: FusedOperation, parameters: Sequence[Tensor], _anchor: Tensor, *data: Tensor
     ) -> tuple[Tensor, ...]:
         outputs, saved, ctx.rest = operation.compute([*data, *parameters])
         ctx.operation, ctx.parameters, ctx.data = operation, parameters, len(data)

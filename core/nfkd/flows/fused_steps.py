@@ -47,10 +47,10 @@ class Folded:
             linear.steps(tensors) for linear, tensors in zip(linears, self.tensors, strict=True)
         ]
 
-    def log_det(self) -> Tensor | None:
-        """Return log|det| of the mixings, (K,), if there are any."""
+    def changes(self, slopes: Tensor) -> Tensor:
+        """Return the changes of the log-determinant, (K, B), from those of the transforms: plus those of mixings."""
         mixing = self._linears[0]
-        return mixing.log_det(self.tensors[0]) if isinstance(mixing, StackedMixing) else None
+        return slopes + mixing.log_det(self.tensors[0]).unsqueeze(1) if isinstance(mixing, StackedMixing) else slopes
 
     def prepare(self) -> None:
         """Make room for the gradients."""
@@ -130,10 +130,10 @@ class VectorRun(Run):
             own = mixing is not None and parts.transform.reads_input
             mixed = x.new_empty(count if self.keeps else 1, *size) if own else None
             ys = states if mixing is None else states[1:] if mixed is None else _repeated(mixed, count)
-            transform, constant, context = parts.transform.steps(), parts.transform.steps(), [each.t() for each in context]
+            transform, constant = parts.transform.steps(), parts.transform.steps()
             network.begin(stacked, count, keeps=self.keeps)
             transform.begin(stacked[0, half:], count, keeps=self.keeps)
-            constant.begin(stacked[0, :half], count if first is not None else 0, keeps=self.keeps)
+            constant.begin(stacked[0, :half], 0 if first is None else count, keeps=self.keeps)
             givens: list[Tensor] = []
             states[0].copy_(x.t())
             for step, (y, after) in enumerate(zip(ys, states[1:], strict=False)):
@@ -141,7 +141,7 @@ class VectorRun(Run):
                     mixing.forward(step, states[step], y)
                 given = y[:half]
                 if context:
-                    given = torch.cat((given, *context))
+                    given = torch.cat((given, *(each.t() for each in context)))
                     givens.append(given)
                 parameters = network.forward(step, given, transform.room(step))
                 transform.forward(step, y[half or 0 :], parameters, after[half or 0 :])
@@ -149,14 +149,8 @@ class VectorRun(Run):
                     constant.forward(step, y[:half], first.forward(step, y), after[:half])
                 elif own:
                     after[:half].copy_(y[:half])
-            changes = transform.slopes()
-            if first is not None:
-                changes += constant.slopes()
-            log_det = folded.log_det()
-            if log_det is not None:
-                changes += log_det.unsqueeze(1)
-            if self.sums:
-                changes = changes.sum(0)
+            changes = folded.changes(transform.slopes() if first is None else transform.slopes() + constant.slopes())
+            changes = changes.sum(0) if self.sums else changes
         kept = [[stacked], [] if mixed is None else [mixed], givens, network.kept, transform.kept, constant.kept]
         last = count % len(stacked)
         # Views that torch knows as such: it refuses to change them in place, which would change kept states.

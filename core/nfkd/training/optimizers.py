@@ -62,7 +62,7 @@ class _Gathering(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         self._gathered = None
 
-    def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: FBT001, FBT002 - as torch's
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients; without torch's records for its profiler."""
         if not set_to_none:
             super().zero_grad(set_to_none=False)
