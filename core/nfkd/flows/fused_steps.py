@@ -47,10 +47,11 @@ class Folded:
             linear.steps(tensors) for linear, tensors in zip(linears, self.tensors, strict=True)
         ]
 
-    def changes(self, slopes: Tensor) -> Tensor:
-        """Return the changes of the log-determinant, (K, B), from those of the transforms: plus those of mixings."""
+    def changes(self, slopes: Tensor, *, sums: bool) -> Tensor:
+        """Add the logarithms of the mixings' determinants to those of the transforms, (K, B); with `sums` all, (B,)."""
         mixing = self._linears[0]
-        return slopes + mixing.log_det(self.tensors[0]).unsqueeze(1) if isinstance(mixing, StackedMixing) else slopes
+        own = mixing.log_det(self.tensors[0]) if isinstance(mixing, StackedMixing) else slopes.new_zeros(len(slopes))
+        return slopes.sum(0).add_(own.sum()) if sums else slopes.add_(own.unsqueeze(1))
 
     def prepare(self) -> None:
         """Make room for the gradients."""
@@ -132,8 +133,8 @@ class VectorRun(Run):
             ys = states if mixing is None else states[1:] if mixed is None else _repeated(mixed, count)
             transform, constant = parts.transform.steps(), parts.transform.steps()
             network.begin(stacked, count, keeps=self.keeps)
-            transform.begin(stacked[0, half:], count, keeps=self.keeps)
-            constant.begin(stacked[0, :half], 0 if first is None else count, keeps=self.keeps)
+            transform.begin(stacked[0, half:], count, keeps=self.keeps, sums=self.sums)
+            constant.begin(stacked[0, :half], 0 if first is None else count, keeps=self.keeps, sums=self.sums)
             givens: list[Tensor] = []
             states[0].copy_(x.t())
             for step, (y, after) in enumerate(zip(ys, states[1:], strict=False)):
@@ -149,8 +150,8 @@ class VectorRun(Run):
                     constant.forward(step, y[:half], first.forward(step, y), after[:half])
                 elif own:
                     after[:half].copy_(y[:half])
-            changes = folded.changes(transform.slopes() if first is None else transform.slopes() + constant.slopes())
-            changes = changes.sum(0) if self.sums else changes
+            slopes = transform.slopes() if first is None else transform.slopes().add_(constant.slopes())
+            changes = folded.changes(slopes, sums=self.sums)
         kept = [[stacked], [] if mixed is None else [mixed], givens, network.kept, transform.kept, constant.kept]
         last = count % len(stacked)
         # Views that torch knows as such: it refuses to change them in place, which would change kept states.

@@ -34,8 +34,11 @@ class TransformSteps(ABC):
     kept: list[Tensor]
 
     @abstractmethod
-    def begin(self, like: Tensor, count: int, *, keeps: bool) -> None:
-        """Make room for `forward` at `count` steps over states like (n, B); with `keeps`, `backward` follows."""
+    def begin(self, like: Tensor, count: int, *, keeps: bool, sums: bool) -> None:
+        """Make room for `forward` at `count` steps over states like (n, B).
+
+        With `keeps`, `backward` follows; with `sums`, `slopes` may be added up.
+        """
 
     def room(self, step: int) -> Tensor | None:
         """Return where the parameters are written, (P·n, B); None for anywhere."""
@@ -50,7 +53,7 @@ class TransformSteps(ABC):
 
     @abstractmethod
     def slopes(self) -> Tensor:
-        """Return the sums of log f′ over the rows, (K, B)."""
+        """Return the sums of log f′ over the rows, (K, B), or their sum over the steps, (1, B)."""
 
     @abstractmethod
     def backward(self, step: int, x: Tensor, y: Tensor, of_y: Tensor, of_slopes: Tensor) -> Tensor:
@@ -106,20 +109,19 @@ class SeparateRows(TransformRows):
 class _SeparateSteps(TransformSteps):
     def __init__(self, rows: SeparateRows) -> None:
         self._rows = rows
-        self._slopes: list[Tensor] = []
         self.kept = []
 
-    def begin(self, like: Tensor, count: int, *, keeps: bool) -> None:
-        self._keeps = keeps
+    def begin(self, like: Tensor, count: int, *, keeps: bool, sums: bool) -> None:
+        self._keeps, self._slopes = keeps, like.new_zeros(1 if sums else count, like.shape[1])
 
     def forward(self, step: int, x: Tensor, parameters: Tensor, out: Tensor) -> None:
         slopes, kept = self._rows.forward(x, parameters, out)
-        self._slopes.append(slopes)
+        self._slopes[step % len(self._slopes)] += slopes
         if self._keeps:
             self.kept += kept
 
     def slopes(self) -> Tensor:
-        return torch.stack(self._slopes)
+        return self._slopes
 
     def backward(self, step: int, x: Tensor, y: Tensor, of_y: Tensor, of_slopes: Tensor) -> Tensor:
         size = self._rows.kept
@@ -146,16 +148,16 @@ class _ShiftScaleSteps(TransformSteps):
 
     def __init__(self, *, tanh: bool) -> None:
         self._tanh = tanh
-        self._slopes: list[Tensor] = []
         self.kept = []
 
-    def begin(self, like: Tensor, count: int, *, keeps: bool) -> None:
+    def begin(self, like: Tensor, count: int, *, keeps: bool, sums: bool) -> None:
         self._size, self._together = len(like), count * like.numel() <= _SMALL
         self._parameters = like.new_empty(count if self._together else 1, 2 * len(like), like.shape[1])
         self._scales = like.new_empty(count if self._together or keeps else 1, *like.shape)
         self._log_scales = torch.empty_like(self._scales) if self._tanh else self._scales
         each = zip(self._scales.unbind(), self._log_scales.unbind(), strict=True)
         self._each_scale = list(each) * (count // max(1, len(self._scales)))
+        self._slopes = like.new_zeros(1 if sums else count, like.shape[1])
         self._rooms = list(self._parameters.unbind()) * (count // max(1, len(self._parameters)))
         self.kept = [self._scales, self._log_scales] if self._tanh else [self._scales]
 
@@ -171,11 +173,12 @@ class _ShiftScaleSteps(TransformSteps):
             torch.sigmoid(raw, out=scale)
         torch.add(x, shift, out=out).mul_(scale)
         if not self._together:
-            self._slopes.append((log_scale if self._tanh else _log_sigmoid(raw, scale)).sum(0))
+            slopes = (log_scale if self._tanh else _log_sigmoid(raw, scale)).sum(0)
+            self._slopes[step % len(self._slopes)] += slopes
 
     def slopes(self) -> Tensor:
         if not self._together:
-            return torch.stack(self._slopes)
+            return self._slopes
         if self._tanh:
             return self._log_scales.sum(1)
         return _log_sigmoid(self._parameters[:, self._size :], self._scales).sum(1)
