@@ -234,7 +234,7 @@ class Distiller:
         parts, computed = self._own(inputs).micro_batches(micro_batches), self._computed(inputs)
         sums, variances = dict[str, Tensor](), self._variances(flow, parts)
         for number, part in enumerate(parts, 1):
-            with gradients_by_backward() if gradients is None else nullcontext():
+            with gradients_by_backward() if gradients is None and self._passes_once else nullcontext():
                 terms = self._terms(flow, part, computed, variances)
             if gradients is not None:
                 gradients.add(terms, last=number == len(parts))
@@ -288,6 +288,14 @@ class Distiller:
         self, needs: Mapping[TermInput, Needs], flow: Flow, inputs: StepInputs, variances: Variances | None
     ) -> StepPasses:
         return make_passes(needs, flow, self.teacher, inputs, self._known, variances)
+
+    @property
+    def _passes_once(self) -> bool:
+        """Whether the student makes one pass: gradients of several would be added in another order than torch's."""
+        need = self._needs.get(Data())
+        if need is None or len(self._needs) > 1 or need.input_gradient:
+            return False
+        return not need.extra_encodes[0] and not need.extra_decodes
 
     @property
     def _balances(self) -> bool:

@@ -354,7 +354,7 @@ def test_gradients_by_backward_are_those_of_torch_and_add_up(config: FlowConfig,
 def test_gradients_by_backward_call_hooks_and_leave_out_frozen_parameters() -> None:
     flow, x = shared(Glow1DConfig(hidden=8, steps=2), (4,), 0), examples((4,), 10, 2)
     first, second, *_ = flow.parameters()
-    first.requires_grad_(requires_grad=False)
+    first.requires_grad_(False)
     frozen = by_backward(flow, x)
     assert frozen[0] is None
     flow.zero_grad()
