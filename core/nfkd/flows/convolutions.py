@@ -7,7 +7,6 @@ are then of matrices. oneDNN's convolutions take longer: they reorder weights an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch.nn import functional
 
 from nfkd.flows.fused import FusedOperation
 from nfkd.flows.image_networks import ImageNetworks
-from nfkd.flows.windows import Windows, matrix, parts_of_images
+from nfkd.flows.windows import Part, Windows, matrix, parts_of_images
 
 CHUNK = 1 << 17
 """Hidden values that a thread computes at once: in float32, 0.5 MB a layer, so both layers stay in the cache."""
@@ -37,34 +36,40 @@ class PartwiseNetworks(ImageNetworks):
 
     def __init__(self, parameters: Sequence[Sequence[Tensor]], factors: Sequence[float], size: Sequence[int]) -> None:
         super().__init__(parameters, factors)
-        first, _, last = self._weights
-        self._last_bias = self._biases[2] * self._scales[2]
-        self._matrices = self._folded()
-        parts = parts_of_images(size, max(1, CHUNK * torch.get_num_threads() // self._hidden))
-        self._pixels = [part.height * part.width * size[2] for part in parts]
-        inputs = self._matrix(9 * first.shape[2] + 1)
-        inputs[-1].fill_(1)
-        self._inputs = self._of_parts([inputs] * len(parts))
-        self._x = Windows(inputs[:-1], size, parts)
-        # A convolution's outputs are the transpose of reading the windows in reverse.
-        self._out = Windows(self._matrix(9 * last.shape[1]), size, parts, reverse=True)
-        self._new_gradient = partial(Windows, inputs[:-1], size, parts)
+        self._size = size
+        self._parts = parts_of_images(size, max(1, CHUNK * torch.get_num_threads() // self._hidden))
+        self._pixels = [part.height * part.width * size[2] for part in self._parts]
+        self._room: _Room | None = None
 
-    def _folded(self) -> list[Sequence[Tensor]]:
-        """Return three matrices of each step; in the first two, the last column is the bias, for a row of ones."""
-        found: list[Sequence[Tensor]] = []
-        for weight, bias, scale in zip(self._weights[:2], self._biases, self._scales, strict=False):
-            values = weight.flatten(2)
-            folded = values.new_empty(*values.shape[:2], values.shape[2] + 1)
-            torch.mul(values, scale.unsqueeze(2), out=folded[..., :-1])
-            torch.mul(bias, scale, out=folded[..., -1])
-            found.append(folded.unbind())
-        last = self._weights[2].transpose(2, 3).contiguous().mul_(self._scales[2][..., None, None])
-        return [*found, last.flatten(1, 2).unbind()]
+    def _folded(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        """Return the matrices; in the first two, the last column is the bias, for a row of ones."""
+        first, middle, last = weights
+        with_bias = [
+            torch.cat([weight.flatten(2), bias.unsqueeze(2)], 2)
+            for weight, bias in zip((first, middle), self._biases, strict=False)
+        ]
+        return [*with_bias, last.transpose(2, 3).flatten(1, 2)]
+
+    def _unfolded(self, of_matrices: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the gradients by the weights."""
+        of_first, of_middle, of_last = of_matrices
+        first = of_first[..., :-1].unflatten(2, (-1, 9))
+        return first, of_middle[..., :-1].unsqueeze(3), of_last.unflatten(1, (-1, 9)).transpose(2, 3)
+
+    def _forget_room(self) -> None:
+        """Forget the room of the passes."""
+        self._room = None
+
+    def _make_room(self) -> _Room:
+        """Return the room of the passes, made at the first call."""
+        if self._room is None:
+            rows = self._matrix(9 * self._inputs + 1), self._matrix(9 * self._outputs)
+            self._room = _Room(*rows, self._size, self._parts)
+        return self._room
 
     def _matrix(self, rows: int, *first: int) -> Tensor:
         """Return room for a matrix with a column for each pixel of the largest part, or several."""
-        return matrix(rows, max(self._pixels), self._last_bias, *first)
+        return matrix(rows, max(self._pixels), self._scales[0], *first)
 
     def _of_parts(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Return the columns that each part has."""
@@ -87,60 +92,70 @@ class PartwiseNetworks(ImageNetworks):
         """Return the outputs."""
         f1, f2, f3 = (each[step] for each in self._matrices)
         h1, with_ones, h2 = self._layers(hidden)
-        self._x.image.copy_(x)
-        self._out.fill(self._last_bias[step])
-        for part, inputs in enumerate(self._inputs):
-            self._x.gather(part)
+        room = self._make_room()
+        room.x.image.copy_(x)
+        room.out.fill(self._biases[2][step])
+        for part, inputs in enumerate(room.inputs):
+            room.x.gather(part)
             torch.mm(f1, inputs, out=h1[part]).clamp_(min=0)
             torch.mm(f2, with_ones[part], out=h2[part]).clamp_(min=0)
-            torch.mm(f3, h2[part], out=self._out.rows[part])
-            self._out.scatter(part)
-        return self._out.image
+            torch.mm(f3, h2[part], out=room.out.rows[part])
+            room.out.scatter(part)
+        return room.out.image
 
-    def prepare(self, *, trained: bool) -> Tensor:
-        """Make room for gradients."""
-        self._out.fill(torch.zeros_like(self._last_bias[0]))
-        self._gradient, self._trained = self._new_gradient(), trained
+    def _prepare(self) -> Tensor:
+        """Make room for a pass backwards."""
+        room = self._make_room()
         self._slopes = [self._of_parts([self._matrix(self._hidden)] * len(self._pixels)) for _ in range(2)]
-        if trained:
-            count, new = len(self._last_bias), self._last_bias.new_zeros
-            inputs, outputs = len(self._x.rows[0]), len(self._out.rows[0])
-            shapes = ((self._hidden, inputs), (self._hidden, self._hidden), (outputs, self._hidden))
-            self._of_matrices = [new(count, *shape) for shape in shapes]
-            self._of_sums = [new(count, len(self._pixels), self._hidden) for _ in range(2)]
-            self._of_last_bias = torch.empty_like(self._last_bias)
-        return self._out.image
+        return room.out.image
 
     def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the gradient by x; keep those by the parameters of the step."""
         f1, f2, f3 = (each[step] for each in self._matrices)
         t1, t2, t3 = f1[:, :-1].t(), f2[:, :-1].t(), f3.t()
         h1, _, h2 = self._layers(hidden)
+        room = self._make_room()
         if self._trained:
-            self._x.image.copy_(x)
-            torch.sum(self._out.image, (1, 2, 3), out=self._of_last_bias[step])
-            g1, g2, g3 = (each[step] for each in self._of_matrices)
-            sums1, sums2 = (each[step].unbind() for each in self._of_sums)
-        self._gradient.fill(f1.new_zeros(1))
+            room.x.image.copy_(x)
+            torch.sum(room.out.image, (1, 2, 3), out=self._of_biases[2][step])
+            (g1, g2, g3), of_bias = (each[step] for each in self._of_matrices), self._of_biases[1][step]
+            g2 = g2[:, :-1]
+        room.of_x.fill(f1.new_zeros(1))
         for part, (d1, d2) in enumerate(zip(*self._slopes, strict=True)):
-            of_outputs = self._out.gather(part)
+            of_outputs = room.out.gather(part)
             times_slope(torch.mm(t3, of_outputs, out=d2), h2[part])
             times_slope(torch.mm(t2, d2, out=d1), h1[part])
             if self._trained:
-                g1.addmm_(d1, self._x.gather(part).t())
+                room.x.gather(part)
+                g1.addmm_(d1, room.inputs[part].t())
                 g2.addmm_(d2, h1[part].t())
+                of_bias.add_(d2.sum(1))
                 g3.addmm_(of_outputs, h2[part].t())
-                torch.sum(d1, 1, out=sums1[part])
-                torch.sum(d2, 1, out=sums2[part])
-            torch.mm(t1, d1, out=self._gradient.rows[part])
-            self._gradient.scatter(part)
-        return self._gradient.image
+            torch.mm(t1, d1, out=room.of_x.rows[part])
+            room.of_x.scatter(part)
+        if self._trained:
+            self._of_biases[0][step].copy_(g1[:, -1])
+        return room.of_x.image
 
-    def _of_folded(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Return the gradients by weights and biases times their scales."""
-        g1, g2, g3 = self._of_matrices
-        of_weights = [g1.unflatten(2, (-1, 9)), g2.unsqueeze(3), g3.unflatten(1, (-1, 9)).transpose(2, 3).contiguous()]
-        return of_weights, [*(sums.sum(1) for sums in self._of_sums), self._of_last_bias]
+
+class _Room:
+    """What the passes of `PartwiseNetworks` write to: the windows of the inputs, of the outputs and their gradients.
+
+    Attributes
+    ----------
+    inputs
+        The windows of the inputs of each part, with a row of ones.
+    x, of_x, out
+        The inputs, the gradient by them, and the outputs or the gradient by them.
+    """
+
+    def __init__(self, inputs: Tensor, outputs: Tensor, size: Sequence[int], parts: Sequence[Part]) -> None:
+        inputs[-1].fill_(1)
+        self.inputs = [inputs[:, : part.height * part.width * size[2]] for part in parts]
+        self.x = Windows(inputs[:-1], size, parts)
+        # A convolution's outputs are the transpose of reading the windows in reverse.
+        self.out = Windows(outputs, size, parts, reverse=True)
+        self.of_x = Windows(inputs[:-1], size, parts)
 
 
 class RoundedNetworks(ImageNetworks):
@@ -157,18 +172,19 @@ class RoundedNetworks(ImageNetworks):
     def __init__(self, parameters: Sequence[Sequence[Tensor]], factors: Sequence[float], size: Sequence[int]) -> None:
         super().__init__(parameters, factors)
         self._size = (size[2], *size[:2])
-        self._folded_biases = [
-            (bias * scale).bfloat16() for bias, scale in zip(self._biases, self._scales, strict=True)
-        ]
-        first, middle, last = (
-            weight * scale[..., None, None] for weight, scale in zip(self._weights, self._scales, strict=True)
-        )
-        # The last kernel is flipped, for the windows of gradients.
-        self._matrices = [
-            first.transpose(2, 3).flatten(2).bfloat16(),
-            middle.squeeze(3).bfloat16(),
-            last.flip(3).permute(0, 3, 1, 2).flatten(1, 2).bfloat16(),
-        ]
+        self._rounded_biases = [bias.bfloat16() for bias in self._biases]
+
+    def _folded(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        """Return the matrices; the last kernel is flipped, for the windows of gradients."""
+        first, middle, last = weights
+        last = last.flip(3).permute(0, 3, 1, 2).flatten(1, 2)
+        return [each.bfloat16() for each in (first.transpose(2, 3).flatten(2), middle.squeeze(3), last)]
+
+    def _unfolded(self, of_matrices: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the gradients by the weights."""
+        of_first, of_middle, of_last = of_matrices
+        first = of_first.unflatten(2, (9, -1)).transpose(2, 3)
+        return first, of_middle.unsqueeze(3), of_last.unflatten(1, (9, -1)).flip(1).permute(0, 2, 3, 1)
 
     def new_hidden(self, *, keeps: bool) -> Tensor:
         """Return room for both hidden layers, (2, B·H·W, hidden)."""
@@ -178,24 +194,23 @@ class RoundedNetworks(ImageNetworks):
     def forward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the outputs."""
         f1, f2, f3 = (each[step] for each in self._matrices)
-        b1, b2, b3 = (each[step] for each in self._folded_biases)
+        b1, b2, b3 = (each[step] for each in self._rounded_biases)
         h1, h2 = hidden.unbind()
-        torch.addmm(b1, self._unfolded(x), f1.t(), out=h1).relu_()
+        torch.addmm(b1, self._gathered(x), f1.t(), out=h1).relu_()
         torch.addmm(b2, h1, f2.t(), out=h2).relu_()
         # oneDNN adds up neighbours in float32.
         kernel = f3.view(3, 3, len(b3), -1).flip(0, 1).permute(2, 3, 0, 1)
         image = h2.view(*self._size, -1).permute(0, 3, 1, 2)
         return functional.conv2d(image, kernel, b3, padding=1).permute(1, 2, 3, 0).to(x.dtype).contiguous()
 
-    def prepare(self, *, trained: bool) -> Tensor:
-        """Make room for gradients."""
+    def _forget_room(self) -> None:
+        """Forget the gradient by the outputs."""
+        self._border = self._rounded_biases[2][:0]
+
+    def _prepare(self) -> Tensor:
+        """Make room for a pass backwards."""
         batch, height, width = self._size
-        self._trained = trained
-        shape = batch, height + 2, width + 2, self._folded_biases[2].shape[1]
-        self._border = self._folded_biases[2].new_zeros(shape)
-        if trained:
-            self._of_matrices = [torch.empty_like(each, dtype=self._scales[0].dtype) for each in self._matrices]
-            self._of_biases = [torch.empty_like(each) for each in self._scales]
+        self._border = self._rounded_biases[2].new_zeros(batch, height + 2, width + 2, self._outputs)
         return self._border[:, 1:-1, 1:-1].permute(3, 1, 2, 0)
 
     def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
@@ -206,7 +221,7 @@ class RoundedNetworks(ImageNetworks):
         d2 = times_slope(gathered.mm(f3), h2)
         d1 = times_slope(d2.mm(f2), h1)
         if self._trained:
-            products = ((d1, self._unfolded(x)), (d2, h1), (gathered, h2))
+            products = ((d1, self._gathered(x)), (d2, h1), (gathered, h2))
             for total, (left, right) in zip(self._of_matrices, products, strict=True):
                 total[step].copy_(left.t().mm(right))
             for total, rows in zip(self._of_biases, (d1, d2, self._border.flatten(0, 2)), strict=True):
@@ -215,14 +230,8 @@ class RoundedNetworks(ImageNetworks):
         image = d1.view(*self._size, -1).permute(0, 3, 1, 2)
         return functional.conv2d(image, kernel, padding=1).permute(1, 2, 3, 0)
 
-    def _of_folded(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Return the gradients by weights and biases times their scales."""
-        g1, g2, g3 = self._of_matrices
-        of_last = g3.unflatten(1, (9, -1)).flip(1).permute(0, 2, 3, 1).contiguous()
-        return [g1.unflatten(2, (9, -1)).transpose(2, 3).contiguous(), g2.unsqueeze(3), of_last], self._of_biases
-
     @staticmethod
-    def _unfolded(x: Tensor) -> Tensor:
+    def _gathered(x: Tensor) -> Tensor:
         """Return the window of each pixel, (B·H·W, 9·C), of images, (C, H, W, B), that are zero outside."""
         return _windows(functional.pad(x.permute(3, 1, 2, 0).bfloat16(), (0, 0, 1, 1, 1, 1)).contiguous())
 
@@ -279,7 +288,7 @@ class Convolve(FusedOperation):
         networks = image_networks([parameters], self._factors, x.shape[1:], narrow=self._narrow)
         hidden = networks.new_hidden(keeps=self.keeps)
         out = networks.forward(0, x, hidden)
-        return (out.permute(3, 0, 1, 2).contiguous(),), (hidden,), networks
+        return (out.permute(3, 0, 1, 2).contiguous(),), (hidden, *networks.release()), networks
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
@@ -288,7 +297,8 @@ class Convolve(FusedOperation):
         networks, trained, [gradient] = rest, any(each.requires_grad for each in inputs[1:]), of_outputs
         if gradient is None:
             return [None] * len(inputs)
-        networks.prepare(trained=trained).copy_(gradient.permute(1, 2, 3, 0))
-        of_x = networks.backward(0, inputs[0].permute(1, 2, 3, 0), saved[0])
+        hidden, *matrices = saved
+        networks.prepare(matrices, trained=trained).copy_(gradient.permute(1, 2, 3, 0))
+        of_x = networks.backward(0, inputs[0].permute(1, 2, 3, 0), hidden).permute(3, 0, 1, 2)
         of_parameters = networks.gradients()[0] if trained else [None] * PARAMETERS
-        return [of_x.permute(3, 0, 1, 2).to(inputs[0].dtype).contiguous(), *of_parameters]
+        return [of_x.to(inputs[0].dtype).contiguous(), *of_parameters]

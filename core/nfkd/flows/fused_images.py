@@ -57,7 +57,7 @@ class ImageRun(Run):
             if self.every or step == count - 1:
                 states.append(y.permute(3, 0, 1, 2))
         change = torch.stack(changes).add_((x.shape[2] * x.shape[3] * mixing.log_det(mixed)).unsqueeze(1))
-        return (change, *states), [*kept, images], (mixing, mixed, networks)
+        return (change, *states), [*networks.release(), *kept, images], (mixing, mixed, networks)
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
@@ -66,7 +66,8 @@ class ImageRun(Run):
         mixing, mixed, networks = rest
         (of_changes, *of_states), x, count, bound = of_outputs, inputs[0], len(self.steps), self._bound()
         trained = any(each.requires_grad for each in inputs[1:])
-        of_shift, of_raw = networks.prepare(trained=trained).unflatten(0, (-1, 2)).unbind(1)
+        matrices_of_networks, saved = saved[:3], saved[3:]
+        of_shift, of_raw = networks.prepare(matrices_of_networks, trained=trained).unflatten(0, (-1, 2)).unbind(1)
         if of_changes is None:
             of_changes = x.new_zeros(count, len(x))
         if not self.every:

@@ -25,12 +25,21 @@ class ImageNetworks(ABC):
     def __init__(self, parameters: Sequence[Sequence[Tensor]], factors: Sequence[float]) -> None:
         self._factors = factors
         columns = [torch.stack(column) for column in zip(*parameters, strict=True)]
-        self._weights, self._biases = [each.flatten(3) for each in columns[::3]], columns[1::3]
         self._scales = [
             (value if factor == 1 else value.mul_(factor)).exp_()
             for value, factor in zip(columns[2::3], factors, strict=True)
         ]
-        self._hidden = self._weights[0].shape[1]
+        self._biases = [bias.mul_(scale) for bias, scale in zip(columns[1::3], self._scales, strict=True)]
+        weights = [each.flatten(3) for each in columns[::3]]
+        self._hidden, self._inputs = weights[0].shape[1:3]
+        self._outputs = weights[2].shape[1]
+        for weight, scale in zip(weights, self._scales, strict=True):
+            weight.mul_(scale[..., None, None])
+        self._matrices = self._folded(weights)
+
+    @abstractmethod
+    def _folded(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        """Return a matrix of each convolution at every step, (K, …), of the scaled weights, (K, outputs, inputs, …)."""
 
     @abstractmethod
     def new_hidden(self, *, keeps: bool) -> Tensor:
@@ -50,9 +59,27 @@ class ImageNetworks(ABC):
             Of `new_hidden`; set to the hidden layers.
         """
 
+    def release(self) -> list[Tensor]:
+        """Forget the matrices and the room of the passes; return the matrices, which `prepare` needs."""
+        matrices, self._matrices = self._matrices, []
+        self._forget_room()
+        return matrices
+
     @abstractmethod
-    def prepare(self, *, trained: bool) -> Tensor:
+    def _forget_room(self) -> None:
+        """Forget the room of the passes."""
+
+    def prepare(self, matrices: Sequence[Tensor], *, trained: bool) -> Tensor:
         """Make room for gradients, those by the parameters if trained; return where those by the outputs belong."""
+        self._matrices, self._trained = list(matrices), trained
+        if trained:
+            self._of_matrices = [torch.zeros_like(each, dtype=self._scales[0].dtype) for each in matrices]
+            self._of_biases = [torch.zeros_like(each) for each in self._scales]
+        return self._prepare()
+
+    @abstractmethod
+    def _prepare(self) -> Tensor:
+        """Make room for a pass backwards; return where the gradients by the outputs belong."""
 
     @abstractmethod
     def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
@@ -65,18 +92,22 @@ class ImageNetworks(ABC):
         """
 
     @abstractmethod
-    def _of_folded(self) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Return the gradients by each w·exp(c·s), (K, outputs, inputs, 9 or 1), and b·exp(c·s), (K, outputs)."""
+    def _unfolded(self, of_matrices: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the gradients by the weights, (K, outputs, inputs, 9 or 1), from those by the matrices."""
 
     def gradients(self) -> list[list[Tensor]]:
         """Return the gradients by the parameters of each step, after `backward` of all steps."""
+        products = [each * matrix for each, matrix in zip(self._of_matrices, self._matrices, strict=True)]
+        of_weights, of_scales = self._unfolded(self._of_matrices), self._unfolded(products)
         found: list[Sequence[Tensor]] = []
-        for number, (of_weight, of_bias) in enumerate(zip(*self._of_folded(), strict=True)):
-            scale, factor, side = self._scales[number], self._factors[number], (3, 1, 3)[number]
-            of_weight.mul_(scale[..., None, None])
-            of_bias.mul_(scale)
-            of_log_scale = (of_weight * self._weights[number]).flatten(2).sum(2).addcmul_(of_bias, self._biases[number])
+        for number, (of_weight, of_bias, factor) in enumerate(
+            zip(of_weights, self._of_biases, self._factors, strict=True)
+        ):
+            scale, side = self._scales[number], (3, 1, 3)[number]
+            of_log_scale = of_scales[number].sum((2, 3)).addcmul_(of_bias, self._biases[number])
             if factor != 1:
                 of_log_scale.mul_(factor)
-            found += [each.unbind() for each in (of_weight.unflatten(3, (side, side)), of_bias, of_log_scale)]
+            of_weight = of_weight.contiguous().mul_(scale[..., None, None]).unflatten(3, (side, side))
+            found += [each.unbind() for each in (of_weight, of_bias * scale, of_log_scale)]
+        self.release()
         return [list(each) for each in zip(*found, strict=True)]
