@@ -118,8 +118,8 @@ class PartwiseNetworks(ImageNetworks):
         if self._trained:
             room.x.image.copy_(x)
             torch.sum(room.out.image, (1, 2, 3), out=self._of_biases[2][step])
-            (g1, g2, g3), of_bias = (each[step] for each in self._of_matrices), self._of_biases[1][step]
-            g2 = g2[:, :-1]
+        g1, g2, g3 = (each[step] for each in self._of_matrices)
+        g2, of_bias = g2[:, :-1], self._of_biases[1][step]
         room.of_x.fill(f1.new_zeros(1))
         for part, (d1, d2) in enumerate(zip(*self._slopes, strict=True)):
             of_outputs = room.out.gather(part)
@@ -129,12 +129,11 @@ class PartwiseNetworks(ImageNetworks):
                 room.x.gather(part)
                 g1.addmm_(d1, room.inputs[part].t())
                 g2.addmm_(d2, h1[part].t())
-                of_bias.add_(d2.sum(1))
                 g3.addmm_(of_outputs, h2[part].t())
+                of_bias.add_(d2.sum(1))
             torch.mm(t1, d1, out=room.of_x.rows[part])
             room.of_x.scatter(part)
-        if self._trained:
-            self._of_biases[0][step].copy_(g1[:, -1])
+        self._of_biases[0][step].copy_(g1[:, -1])
         return room.of_x.image
 
 

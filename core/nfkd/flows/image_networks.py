@@ -72,9 +72,8 @@ class ImageNetworks(ABC):
     def prepare(self, matrices: Sequence[Tensor], *, trained: bool) -> Tensor:
         """Make room for gradients, those by the parameters if trained; return where those by the outputs belong."""
         self._matrices, self._trained = list(matrices), trained
-        if trained:
-            self._of_matrices = [torch.zeros_like(each, dtype=self._scales[0].dtype) for each in matrices]
-            self._of_biases = [torch.zeros_like(each) for each in self._scales]
+        self._of_matrices = [torch.zeros_like(each, dtype=self._scales[0].dtype) for each in matrices]
+        self._of_biases = [torch.zeros_like(each) for each in self._scales]
         return self._prepare()
 
     @abstractmethod
