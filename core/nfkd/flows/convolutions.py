@@ -7,6 +7,7 @@ are then of matrices. oneDNN's convolutions take longer: they reorder weights an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -144,8 +145,8 @@ class _Room:
     ----------
     inputs
         The windows of the inputs of each part, with a row of ones.
-    x, of_x, out
-        The inputs, the gradient by them, and the outputs or the gradient by them.
+    x, out
+        The inputs, and the outputs or the gradient by them.
     """
 
     def __init__(self, inputs: Tensor, outputs: Tensor, size: Sequence[int], parts: Sequence[Part]) -> None:
@@ -154,7 +155,12 @@ class _Room:
         self.x = Windows(inputs[:-1], size, parts)
         # A convolution's outputs are the transpose of reading the windows in reverse.
         self.out = Windows(outputs, size, parts, reverse=True)
-        self.of_x = Windows(inputs[:-1], size, parts)
+        self._new_gradient = partial(Windows, inputs[:-1], size, parts)
+
+    @cached_property
+    def of_x(self) -> Windows:
+        """The gradient by the inputs."""
+        return self._new_gradient()
 
 
 class RoundedNetworks(ImageNetworks):
