@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from nfkd.config.run_filter import FilterError, RunFilter, Value, require_known
 from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.gc_policy import LoadingPause
-from nfkd_gui.model.compare_figures import Figure, find_figures, known_figures
+from nfkd_gui.model.compare_figures import Figure, find_figures
 from nfkd_gui.model.listed_runs import ListedRun, ListedRuns
 from nfkd_gui.model.run_groups import (
     RunGroup,
@@ -25,7 +25,7 @@ from nfkd_gui.model.run_groups import (
     sort_groups,
 )
 from nfkd_gui.model.run_value_store import RunValueStore
-from nfkd_gui.model.setting_names import differing_settings, find_differing
+from nfkd_gui.model.setting_names import find_differing
 from nfkd_gui.model.slices import SlicedWork, Steps, run_steps
 from nfkd_gui.model.studio import Studio
 
@@ -35,7 +35,7 @@ COLOURS = 8
 _WAIT, _AGAIN = 1000, 50
 """Milliseconds between updates while values arrive, and until one in progress is looked at again."""
 _PATIENCE = 5000  # milliseconds without an answer after which garbage is collected again
-_MANY = 1000  # runs whose values are read while no garbage is collected
+_MANY = 1000  # runs that are grouped in slices, or whose values are read while no garbage is collected
 _STEP = 100  # groups that are made, or runs that are filtered, in a step of the work
 _CONDITION = re.compile(r"[<>=~]|\bin\s*[\[(]")
 
@@ -98,8 +98,7 @@ class CompareModel(QObject):
         self.groups: list[RunGroup] = []
         self.chosen: list[str] = []
         self.folder: str | None = None
-        self.filter, self.problem = "", ""
-        self.total = 0
+        self.filter, self.problem, self.total = "", "", 0
         self.preparations: list[Callable[[Sequence[RunGroup]], Steps[None]]] = []
         self._work = SlicedWork(self)
         self._loading = LoadingPause()
@@ -124,10 +123,12 @@ class CompareModel(QObject):
         self._update()
 
     def group_seeds(self, *, grouped: bool) -> None:
-        """Show runs that differ only by their seeds as one row, or each alone."""
+        """Show runs that differ only by their seeds as one row, or each alone; many are grouped in slices."""
         self._listed.group_seeds(grouped=grouped)
-        self._made.clear()
-        self._update()
+        if self.run_count > _MANY:
+            self._work.start(self._prepare(), self._take_prepared)
+        else:
+            self._update()
 
     def filter_by(self, text: str) -> None:
         """Show the runs that pass a filter; `problem` says why one cannot be used.
@@ -194,13 +195,13 @@ class CompareModel(QObject):
     def settings(self) -> list[str]:
         """Return the settings that are not the same in all shown groups."""
         if self._settings is None:
-            self._settings = differing_settings([group.values for group in self.groups])
+            self._settings = run_steps(find_differing([each.values for each in self.groups], self._store.varied()))
         return self._settings
 
     def figures(self) -> list[Figure]:
         """Return the figures of students that some of the shown groups have: costs, then measures."""
         if self._figures is None:
-            self._figures = known_figures([group.values for group in self.groups])
+            self._figures = run_steps(find_figures([each.values for each in self.groups], self.names()))
         return self._figures
 
     def values_of(self, run: str) -> Mapping[str, Value]:
@@ -217,8 +218,7 @@ class CompareModel(QObject):
         """Choose groups; those that were chosen before keep their place, and so their colour."""
         wanted = dict.fromkeys(keys)
         kept = [key for key in self.chosen if key in wanted]
-        known = set(kept)
-        self._set_chosen([*kept, *(key for key in wanted if key not in known)])
+        self._set_chosen(list(dict.fromkeys([*kept, *wanted])))
 
     def toggle(self, key: str) -> None:
         """Add a group to the choice, or remove it."""
@@ -325,16 +325,14 @@ class CompareModel(QObject):
 
     def _prepare(self) -> Steps[_Prepared]:
         """Find the groups in order, and what views need of them."""
-        groups, order = (yield from self._find_groups()), self._order
-        groups = yield from find_order(groups, *order)
-        yield
+        order = self._order
+        groups = yield from find_order((yield from self._find_groups()), *order)
         by_key = {group.key: group for group in groups}
-        yield
         settings, figures = self._settings, self._figures
         if settings is None or figures is None or not self._has_settings_of(by_key):
             values = [group.values for group in groups]
-            settings = yield from find_differing(values)
-            figures = yield from find_figures(values)
+            settings = yield from find_differing(values, self._store.varied())
+            figures = yield from find_figures(values, self.names())
         for prepare in self.preparations:
             yield from prepare(groups)
         return _Prepared(groups, by_key, order, settings, figures)
@@ -391,10 +389,12 @@ class CompareModel(QObject):
         return passed
 
     def _group(self, rows: Sequence[RunRow]) -> RunGroup:
-        known = self._made.get(rows[0].run)
-        if known is not None and len(known.rows) == len(rows) and known.runs == [row.run for row in rows]:
+        known, runs = self._made.get(rows[0].run), [row.run for row in rows]
+        if known is not None and known.runs == runs:
             return known
         made = make_group(rows, self.values_of(rows[0].run), self._store.seeds)
+        for run in runs:  # each is in one of them
+            self._made.pop(self._made_with.get(run, run), None)
+            self._made_with[run] = made.key
         self._made[made.key] = made
-        self._made_with.update(dict.fromkeys(made.runs, made.key))
         return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,12 +114,14 @@ def known_figures(groups: Iterable[Mapping[str, Value]]) -> list[Figure]:
     return run_steps(find_figures(list(groups)))
 
 
-def find_figures(groups: Sequence[Mapping[str, Value]]) -> Steps[list[Figure]]:
-    """Find the figures that some of the runs have, costs before measures, given the values of each."""
-    names = set[str]()
-    for start in range(0, len(groups), _STEP):
-        names.update(*groups[start : start + _STEP])  # most figures are in none of the runs
-        yield
+def find_figures(groups: Sequence[Mapping[str, Value]], among: Collection[str] | None = None) -> Steps[list[Figure]]:
+    """Find the figures that `known_figures` returns; `among` has all names of values, if they are known."""
+    names = set[str](among or ())  # most figures are in none of the runs
+    for number, values in enumerate(groups if among is None else ()):
+        if not values.keys() <= names:
+            names.update(values)
+        if number % _STEP == 0:
+            yield
     found = list[Figure]()
     for name in (*FIGURES, *sorted(name for name in names if name.startswith(_FID))):
         figure = figure_of(name)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.run_groups import count_folders, folder_below, parent_of, search_text
 from nfkd_gui.model.studio import Studio
 
 
-@dataclass(frozen=True)
-class ListedRun:
+class ListedRun(NamedTuple):
     """A run with what is computed from its row once: the key of its group, and its folder below the runs folder."""
 
     row: RunRow

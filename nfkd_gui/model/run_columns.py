@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -232,31 +232,35 @@ def find_format(name: str, groups: Collection[RunGroup]) -> Steps[ColumnFormat]:
     column = describe_column(name)
     values = [group.values.get(name) for group in groups]
     yield
-    numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    distinct = set(values)  # few of many, in most columns
     yield
-    texts = any(isinstance(value, (str, bool)) and value != "" for value in values)
-    numeric = column.kind in _NUMERIC or (bool(numbers) and not texts)
+    texts = any(isinstance(value, str) and value for value in distinct) or bool in set(map(type, values))
+    numeric = column.kind in _NUMERIC or (not texts and any(map(_is_number, distinct)))
     figure = column.kind in {"test", "gap", "count", "measure", "duration"}
     yield
     deviations = figure and any(group.has_deviation(name) for group in groups if len(group.seeds) > 1)
-    yield
-    equal = len(values) > 1 and column.kind not in {"name", "seeds"} and len(set(values)) == 1
+    equal = len(values) > 1 and column.kind not in {"name", "seeds"} and len(distinct) == 1
     common = values[0] if equal else None
     yield
+    numbers = filter(_is_number, values if column.kind == "measure" else distinct)
     return ColumnFormat(column, _decimals(column.kind, numbers), numeric, deviations, equal, common)
 
 
-def _decimals(kind: Kind, numbers: Sequence[float]) -> int:
-    finite = [abs(number) for number in numbers if math.isfinite(number)]
+def _is_number(value: Value) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _decimals(kind: Kind, numbers: Iterable[float]) -> int:
+    finite = (abs(number) for number in numbers if math.isfinite(number))
     match kind:
         case "test":
             return 3
         case "gap":
             return 0
         case "measure":
-            return _measured_decimals(finite)
+            return _measured_decimals(list(finite))
         case _:
-            return _most_decimals(set(finite))
+            return _most_decimals(finite)
 
 
 def _measured_decimals(numbers: Sequence[float]) -> int:

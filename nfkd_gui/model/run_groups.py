@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import PurePath
 from typing import TypeGuard
 
@@ -28,7 +28,8 @@ _COLUMNS = (
     "teacher_test", "student_test", "baseline_test", "gap_closed", "verdict", "note",
 )  # fmt: skip
 _STEP = 500  # groups that are looked at in a step
-_NUMBERS = {"seeds", "seeds_done", "seconds"}
+_OPTIONAL = ("teacher_test", "student_test", "baseline_test", "gap_closed")
+_read_columns = attrgetter(*_COLUMNS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +58,15 @@ class RunGroup:
         """The name of its newest run."""
         return self.rows[0].name
 
-    @property
+    @cached_property
     def runs(self) -> list[str]:
         """The directories of its runs."""
         return [row.run for row in self.rows]
+
+    @property
+    def expandable(self) -> bool:
+        """Whether it has `children`."""
+        return len(self.rows) > 1 or len(self.seeds) > 1
 
     @cached_property
     def children(self) -> Sequence[tuple[RunRow, SeedValues | None]]:
@@ -175,11 +181,11 @@ def _deviation(numbers: Sequence[float]) -> float:
 
 def row_values(row: RunRow) -> dict[str, Value]:
     """Return what a row of the table of runs tells by name; values that are not known are left out."""
-    values: dict[str, Value] = {}
-    for name in _COLUMNS:
-        value = getattr(row, name)
-        if value is not None:
-            values[name] = float(value) if name in _NUMBERS else value
+    values: dict[str, Value] = dict(zip(_COLUMNS, _read_columns(row), strict=True))
+    for name in _OPTIONAL:
+        if values[name] is None:
+            del values[name]
+    values |= {"seeds": float(row.seeds), "seeds_done": float(row.seeds_done), "seconds": float(row.seconds)}
     values["tags"] = ", ".join(row.tags)
     try:
         values["created"] = datetime.fromtimestamp(row.created, UTC).isoformat(timespec="seconds")

@@ -14,6 +14,7 @@ from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.requests import Reply
 from nfkd.protocol.run_rows import RunRow
 from nfkd_gui.model.run_groups import TEACHER_FROM, TEACHER_WEIGHTS, containing_run, row_values
+from nfkd_gui.model.setting_names import is_setting
 from nfkd_gui.model.studio import Studio
 
 _CHUNK = 50  # runs in a request: its reply, of 0.5 MB, is decoded and merged in a few milliseconds
@@ -39,6 +40,7 @@ class RunValueStore(QObject):
         self._engine: dict[str, dict[str, Value]] = {}
         self._values: dict[str, Mapping[str, Value]] = {}
         self._names: set[str] = set()
+        self._shared: dict[str, Value] | None = None
         self._stale: dict[str, None] = {}
         studio.engine_changed.connect(self.read)
 
@@ -55,6 +57,11 @@ class RunValueStore(QObject):
     def names(self) -> set[str]:
         """Return every column, setting and figure that a run has."""
         return self._names
+
+    def varied(self) -> set[str] | None:
+        """Return the names without the settings that all runs share; None until the values of all are known."""
+        known = self._engine.keys() >= self._studio.rows.keys()
+        return self._names - (self._shared or {}).keys() if known else None
 
     def known_values(self, name: str) -> list[Value]:
         """Return the most frequent values of a column, setting or figure, sorted."""
@@ -131,4 +138,12 @@ class RunValueStore(QObject):
             values[TEACHER_FROM] = teacher.name
         self._values[run] = values
         self._names.update(values)
+        if engine:
+            self._note_shared(values)
         return values
+
+    def _note_shared(self, values: Mapping[str, Value]) -> None:
+        if self._shared is None:
+            self._shared = {name: value for name, value in values.items() if is_setting(name)}
+        elif not self._shared.items() <= values.items():
+            self._shared = {name: value for name, value in self._shared.items() if (name, value) in values.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -80,20 +80,44 @@ def differing_settings(runs: Sequence[Mapping[str, Value]]) -> list[str]:
     return run_steps(find_differing(runs))
 
 
-def find_differing(runs: Sequence[Mapping[str, Value]]) -> Steps[list[str]]:
-    """Find the settings of students, losses and training that are not the same in all runs, as in their files."""
-    names = dict[str, None]()
+def find_differing(runs: Sequence[Mapping[str, Value]], among: Collection[str] | None = None) -> Steps[list[str]]:
+    """Find the settings that `differing_settings` returns.
+
+    Parameters
+    ----------
+    runs
+        The values of each run.
+    among
+        Names that have all settings that may differ; None if they are not known.
+    """
+    first = runs[0] if runs else {}
+    known = set(first if among is None else among)
+    same, differing = {name: first.get(name) for name in known if _is_compared(name)}, set[str]()
     for number, values in enumerate(runs):
-        names |= dict.fromkeys(values)
+        if among is None and not values.keys() <= known:
+            new = values.keys() - known
+            known |= new
+            same |= {name: None for name in new if _is_compared(name)}  # the first run has none of them
+        if not same.items() <= values.items():  # much faster than to look for each name
+            differing |= {name for name, value in same.items() if values.get(name) != value}
+            same = {name: value for name, value in same.items() if name not in differing}
         if number % _STEP == 0:
             yield
-    found = list[str]()
-    for name in names:
-        if is_setting(name) and not name.startswith(_ASIDE):
-            if len({values.get(name) for values in runs}) > 1:
-                found.append(name)
-            yield
-    return found
+    return _in_order(differing, runs)
+
+
+def _is_compared(name: str) -> bool:
+    return is_setting(name) and not name.startswith(_ASIDE)
+
+
+def _in_order(names: Collection[str], runs: Iterable[Mapping[str, Value]]) -> list[str]:
+    """Return names in the order of the first runs that have them."""
+    found = dict[str, None]()
+    for values in runs:
+        if len(found) == len(names):
+            break
+        found |= dict.fromkeys(name for name in values if name in names)
+    return list(found)
 
 
 def by_importance(names: Sequence[str]) -> list[str]:

@@ -215,11 +215,10 @@ class ArchitecturePanel(QFrame, Exportable):
 
     def _image(self) -> QImage | None:
         """Return the first example as an image, if examples are images; the same as long as it has not changed."""
-        preview, config = self._studio.data_preview.preview, self._experiment.config
-        if preview is None or preview.images is None or not len(preview.images):
+        data = self._studio.data_preview
+        if data.preview is None or data.preview.images is None or not len(data.preview.images):
             return None
-        first = preview.images[:1].astype(np.float32) / 255
-        picture = compose(first if config is None else themed(first, config.data.kind), 1)
+        picture = compose(themed(data.preview.images[:1].astype(np.float32) / 255, data.kind), 1)
         key = picture.tobytes()
         if key != self._picture[0]:
             height, width = picture.shape[:2]

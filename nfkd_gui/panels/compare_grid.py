@@ -69,8 +69,8 @@ class GridPanel(ComparePanel):
         return same_data(self.model.groups)
 
     def _settings(self, groups: Sequence[RunGroup]) -> list[str]:
-        own = self.model.settings() if len(groups) == len(self.model.groups) else None
-        found = own if own is not None else differing_settings([group.values for group in groups])
+        every = len(groups) == len(self.model.groups)
+        found = self.model.settings() if every else differing_settings([group.values for group in groups])
         tried = [name for name, values in self._plan().items() if len(values) > 1]
         return by_importance(list(dict.fromkeys([*found, *tried])))
 
@@ -88,7 +88,8 @@ class GridPanel(ComparePanel):
         settings = self._settings(groups)
         across = fill_settings(self.across, settings, 0)
         down = fill_settings(self.down, ["", *(name for name in settings if name != across)], 1)
-        known = known_figures(group.values for group in groups)
+        every = len(groups) == len(self.model.groups)
+        known = self.model.figures() if every else known_figures(group.values for group in groups)
         figure = fill_figures(self.measure, [*measures_of(known), *costs_of(known)] or [MEASURES[0]])
         fractions = {run: progress.fraction for run, progress in self.studio.progress.items()}
         return value_grid(groups, across, down, figure, fractions, self._plan()), figure

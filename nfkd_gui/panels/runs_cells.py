@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
 import numpy as np
@@ -239,15 +240,16 @@ def thumbnail(picture: np.ndarray) -> QPixmap:
     """Return a picture in the theme's colours: a grey one from the panel's colour to that of the student."""
     levels = np.ascontiguousarray(picture)
     if levels.ndim == 2:
-        levels = np.ascontiguousarray(_ramp()[levels])
+        levels = np.ascontiguousarray(_ramp(tokens().panel, role_colour("student"))[levels])
     height, width, _ = levels.shape
     image = QImage(levels.data, width, height, 3 * width, QImage.Format.Format_RGB888)
     return QPixmap.fromImage(image.copy())
 
 
-def _ramp() -> np.ndarray:
-    """Return (256, 3) colours from the panel's to the student's, then to the darkest or lightest."""
-    ends = [QColor(tokens().panel), QColor(role_colour("student"))]
+@functools.cache
+def _ramp(ground: str, ink: str) -> np.ndarray:
+    """Return (256, 3) colours from that of the ground to that of the ink, then to a darker or lighter one."""
+    ends = [QColor(ground), QColor(ink)]
     ends.append(ends[1].darker(260) if ends[0].lightness() > ends[1].lightness() else ends[1].lighter(170))
     stops = np.array([[colour.red(), colour.green(), colour.blue()] for colour in ends], float)
     at = np.linspace(0, 2, 256)

@@ -37,6 +37,7 @@ _MANY, _FEW = 1000, 20
 """Groups from which formats are kept after a change, and changed groups up to which they are."""
 _CELL = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 _CHECKABLE, _SEED = _CELL | Qt.ItemFlag.ItemIsUserCheckable, _CELL | Qt.ItemFlag.ItemNeverHasChildren
+_SINGLE = _CHECKABLE | Qt.ItemFlag.ItemNeverHasChildren
 """Combined once: Qt asks very often."""
 
 
@@ -145,7 +146,7 @@ class RunsModel(QAbstractItemModel):
     def hasChildren(self, parent: Index = QModelIndex()) -> bool:  # noqa: B008 - Qt's signature
         if not parent.isValid():
             return bool(self.groups)
-        return not parent.internalId() and bool(self.groups[parent.row()].children)
+        return not parent.internalId() and self.groups[parent.row()].expandable
 
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's signature
         del parent
@@ -154,7 +155,9 @@ class RunsModel(QAbstractItemModel):
     def flags(self, index: Index) -> Qt.ItemFlag:
         if index.internalId():
             return _SEED
-        return _CELL if index.column() else _CHECKABLE
+        if index.column():
+            return _CELL
+        return _CHECKABLE if self.groups[index.row()].expandable else _SINGLE
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if orientation != Qt.Orientation.Horizontal or not 0 <= section < len(self.columns):
@@ -343,7 +346,7 @@ class RunsModel(QAbstractItemModel):
     def _fill_name(self, cell: Cell, group: RunGroup) -> None:
         view = self._studio.view
         cell.text, cell.colour = plain(group.name, LONGEST), self._compare.colour_of(group.key)
-        cell.expandable = bool(group.children)
+        cell.expandable = group.expandable
         cell.bold = view is not None and view.row.run in group.runs
         if self.pictures:
             cell.picture = self.thumbnails.picture(group.key)

@@ -70,9 +70,11 @@ class RunsTree(QTreeView):
         self._growing.timeout.connect(self._grow)
         self._fitted: dict[str, int] = {}
         self.setItemDelegate(self._cell)
-        self.setModel(model)
         self._set_up()
         self._set_up_header()
+        self.setModel(model)  # after all that would lay out its rows again
+        self.header().setSortIndicator(model.columns.index(_CREATED), Qt.SortOrder.DescendingOrder)
+        self.setSortingEnabled(True)
         model.modelAboutToBeReset.connect(self._keep)
         model.modelReset.connect(self._restore)
         self.expanded.connect(self._note_unfolded)
@@ -102,8 +104,8 @@ class RunsTree(QTreeView):
         header.setStretchLastSection(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setTextElideMode(Qt.TextElideMode.ElideRight)
-        header.setSortIndicator(self._model.columns.index(_CREATED), Qt.SortOrder.DescendingOrder)
-        self.setSortingEnabled(True)
+        header.setSortIndicatorShown(True)
+        header.setSectionsClickable(True)
         header.sectionResized.connect(self._note_width)
         header.sectionHandleDoubleClicked.connect(self._fit_one)
         header.sectionMoved.connect(self.moved)
@@ -190,7 +192,10 @@ class RunsTree(QTreeView):
                 self.setColumnHidden(section, name not in shown)
                 self.setColumnWidth(section, widths[name])
         if before != [(header.isSectionHidden(section), header.sectionSize(section)) for section in range(len(names))]:
-            self.updateGeometries()
+            if self.isVisible():
+                self.updateGeometries()
+            else:
+                self.scheduleDelayedItemsLayout()  # once it is shown, as Qt looks at each row
             header.viewport().update()
             self._paint_soon()
 
@@ -336,7 +341,7 @@ class RunsTree(QTreeView):
         self._cell.forget_pictures()
         self._model.thumbnails.set_size(picture_side())
         self.header().setFixedHeight(scaled(_HEAD))
-        self.doItemsLayout()
+        self.scheduleDelayedItemsLayout()
         self._fitted.clear()  # measured again once the fonts have changed
         self.fit_later()
         self.grow_later()

@@ -25,8 +25,12 @@ from nfkd.training.state import StageState
 from nfkd.training.step import make_step
 
 FLOWS: dict[str, tuple[FlowConfig, tuple[int, ...], int]] = {
-    "Glow 3×32×32": (GlowConfig(levels=3, steps=4, hidden=64), (3, 32, 32), 32),
-    "MAF 63": (MAFConfig(steps=5, hidden=512), (63,), 512),
+    f"{name}, batch {batch:,}": (config, shape, batch)
+    for name, config, shape, batches in (
+        ("Glow 3×32×32", GlowConfig(levels=3, steps=4, hidden=64), (3, 32, 32), (32, 128)),
+        ("MAF 63", MAFConfig(steps=5, hidden=512), (63,), (512, 2048)),
+    )
+    for batch in batches
 }
 """The flow, the shape of an example and the batch of all ranks."""
 STEPS, FIRST = 12, 3  # steps that are timed, and steps before

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,13 @@ class Heartbeat:
 
     async def measure(self, seconds: float) -> np.ndarray:
         """Return the gaps between timeouts over some seconds, in milliseconds."""
+        return await self.during(asyncio.sleep(seconds))
+
+    async def during(self, act: Awaitable[None]) -> np.ndarray:
+        """Return the gaps between timeouts until an act ends, in milliseconds."""
         self._gaps, self._last = [], self.clock()
         self._timer.start()
-        await asyncio.sleep(seconds)
+        await act
         self._timer.stop()
         return 1000 * np.array(self._gaps[1:])
 

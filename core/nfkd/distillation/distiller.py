@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -43,6 +44,7 @@ from nfkd.distillation.ranks import Ranks
 from nfkd.distillation.step_graphs import StepGraphs
 from nfkd.distillation.variances import Variances
 from nfkd.flows.flow import Flow, evaluating
+from nfkd.flows.fused import gradients_by_backward
 from nfkd.protocol.records import LayerPair
 
 
@@ -232,7 +234,8 @@ class Distiller:
         parts, computed = self._own(inputs).micro_batches(micro_batches), self._computed(inputs)
         sums, variances = dict[str, Tensor](), self._variances(flow, parts)
         for number, part in enumerate(parts, 1):
-            terms = self._terms(flow, part, computed, variances)
+            with gradients_by_backward() if gradients is None and self._passes_once else nullcontext():
+                terms = self._terms(flow, part, computed, variances)
             if gradients is not None:
                 gradients.add(terms, last=number == len(parts))
             if weights is not None:
@@ -285,6 +288,14 @@ class Distiller:
         self, needs: Mapping[TermInput, Needs], flow: Flow, inputs: StepInputs, variances: Variances | None
     ) -> StepPasses:
         return make_passes(needs, flow, self.teacher, inputs, self._known, variances)
+
+    @property
+    def _passes_once(self) -> bool:
+        """Whether the student makes one pass: gradients of several would be added in another order than torch's."""
+        need = self._needs.get(Data())
+        if need is None or len(self._needs) > 1 or need.input_gradient:
+            return False
+        return not need.extra_encodes[0] and not need.extra_decodes
 
     @property
     def _balances(self) -> bool:

@@ -7,7 +7,7 @@ rounding, up to about 1e-5 of the values in single precision.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,6 +16,19 @@ from nfkd.data import Batch
 from nfkd.distillation.pool import Pool, chunks
 from nfkd.flows.flow import Flow, Latents, Pass
 from nfkd.transfer import to_device
+
+
+@dataclass(frozen=True)
+class TablePass(Pass):
+    """A pass whose tensors are columns of one table: rows are looked up in one copy.
+
+    Attributes
+    ----------
+    table
+        (rows, columns).
+    """
+
+    table: Tensor = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -30,8 +43,8 @@ class KnownPasses:
         The same over the rows of `Dataset.fixed_batch`.
     """
 
-    pool: Pass | None = None
-    train: Pass | None = None
+    pool: TablePass | None = None
+    train: TablePass | None = None
 
     @property
     def empty(self) -> bool:
@@ -45,7 +58,7 @@ NONE_KNOWN = KnownPasses()
 @torch.no_grad()
 def teacher_passes(
     teacher: Flow, rows: Pool | Batch, layers: Sequence[str], between: Callable[[], None] = lambda: None
-) -> Pass:
+) -> TablePass:
     """Return the teacher's pass over all rows, on the teacher's device.
 
     Parameters
@@ -57,17 +70,20 @@ def teacher_passes(
     between
         Called before each chunk of rows; it may raise to stop.
     """
-    like, values = next(teacher.parameters()), list[Tensor]()
+    like, table, values = next(teacher.parameters()), torch.empty(0), list[Tensor]()
     for chunk in chunks(len(rows)):
         between()
-        part = rows.take(chunk)
-        context = None if part.context is None else part.context.to(like)
-        made = _values(teacher(part.x.to(like), context, trace=bool(layers)), layers)
+        made = _made(teacher, rows.take(chunk), layers, like)
+        different = {id(value): value for value in made}  # the last layer's state is a latent
         if not values:
-            values = [value.new_empty(len(rows), *value.shape[1:]) for value in made]
+            sizes = [value[:1].numel() for value in different.values()]
+            table = made[0].new_empty(len(rows), sum(sizes))
+            columns = dict(zip(different, table.split(sizes, 1), strict=True))
+            values = [columns[id(value)].view(len(rows), *value.shape[1:]) for value in made]
         for whole, value in zip(values, made, strict=True):
             whole[chunk] = value
-    return _pass(values, layers)
+    found = _pass(values, layers)
+    return TablePass(found.log_prob, found.latents, found.trace, table=table)
 
 
 def pass_over(teacher: Flow, batch: Batch, known: KnownPasses, *, trace: bool) -> Pass:
@@ -84,7 +100,7 @@ def pass_over(teacher: Flow, batch: Batch, known: KnownPasses, *, trace: bool) -
     """
     real = len(batch) if batch.pool_rows is None else int((batch.pool_rows < 0).sum())
     parts = [
-        (batch.take(slice(start, stop)), passes, None if rows is None else rows[start:stop])
+        (slice(start, stop), passes, None if rows is None else rows[start:stop])
         for start, stop, passes, rows in (
             (0, real, known.train, batch.train_rows),
             (real, len(batch), known.pool, batch.pool_rows),
@@ -96,7 +112,7 @@ def pass_over(teacher: Flow, batch: Batch, known: KnownPasses, *, trace: bool) -
         return teacher(batch.x, batch.context, trace=trace)
     layers = list(found[0].trace) if trace else []
     values = [
-        _values(teacher(part.x, part.context, trace=trace), layers)
+        _made(teacher, batch.take(part), layers, batch.x)
         if passes is None or rows is None
         else _looked_up(passes, rows, layers)
         for part, passes, rows in parts
@@ -105,10 +121,20 @@ def pass_over(teacher: Flow, batch: Batch, known: KnownPasses, *, trace: bool) -
     return _pass(whole, layers)
 
 
-def _looked_up(passes: Pass, rows: Tensor, layers: Iterable[str]) -> list[Tensor]:
+def _made(teacher: Flow, part: Pool | Batch, layers: Sequence[str], like: Tensor) -> list[Tensor]:
+    """Return the values of a pass over rows, on the device and in the precision of `like`."""
+    context = None if part.context is None else part.context.to(like)
+    return _values(teacher(part.x.to(like), context, trace=bool(layers)), layers)
+
+
+def _looked_up(passes: TablePass, rows: Tensor, layers: Iterable[str]) -> list[Tensor]:
     """Return what `_values` returns for some rows of known passes; the numbers of the rows are on the CPU."""
     numbers = to_device(rows, passes.log_prob.device)
-    return [value.index_select(0, numbers) for value in _values(passes, layers)]
+    found = passes.table.index_select(0, numbers)
+    return [
+        found.as_strided((len(rows), *value.shape[1:]), value.stride(), value.storage_offset())
+        for value in _values(passes, layers)
+    ]
 
 
 def _values(made: Pass, layers: Iterable[str]) -> list[Tensor]:

@@ -1,29 +1,247 @@
 """The convolutional networks of image couplings as matrix products over pixels, with gradients by hand.
 
-A network is a 3×3 convolution to many hidden channels, a 1×1 convolution, and a 3×3 convolution back, with ReLUs
-between. Both 3×3 convolutions have few channels on one side, where their nine neighbours are gathered (`unfold`) or
-added up (`fold`); all products are then of matrices with a row for each pixel. oneDNN's convolutions take twice as
-long: they reorder weights and images at every call.
+Both 3×3 convolutions have few channels on one side, where their nine neighbours are gathered or added up; all products
+are then of matrices. oneDNN's convolutions take longer: they reorder weights and images at every call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from nfkd.flows.fused import FusedOperation
+from nfkd.flows.image_networks import ImageNetworks
+from nfkd.flows.windows import Part, Windows, matrix, parts_of_images
 
-CHUNK = 1 << 18
-"""Hidden values in float32 that are computed at once, 1 MB: a layer's input is then still in the cache."""
+CHUNK = 1 << 17
+"""Hidden values that a thread computes at once: in float32, 0.5 MB a layer, so both layers stay in the cache."""
 PARAMETERS = 9
-"""Of a network: weight w, bias b and s of each convolution, with weight w·exp(c·s) and bias b·exp(c·s)."""
+"""Of a network."""
 
 
-def windows(padded: Tensor) -> Tensor:
+class PartwiseNetworks(ImageNetworks):
+    """Networks whose matrices have a column for each pixel, computed for a part of the images at a time.
+
+    Parameters
+    ----------
+    parameters, factors
+        As for `ImageNetworks`.
+    size
+        (H, W, B) of the images.
+    """
+
+    def __init__(self, parameters: Sequence[Sequence[Tensor]], factors: Sequence[float], size: Sequence[int]) -> None:
+        super().__init__(parameters, factors)
+        self._size = size
+        self._parts = parts_of_images(size, max(1, CHUNK * torch.get_num_threads() // self._hidden))
+        self._pixels = [part.height * part.width * size[2] for part in self._parts]
+        self._room: _Room | None = None
+
+    def _folded(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        """Return the matrices; in the first two, the last column is the bias, for a row of ones."""
+        first, middle, last = weights
+        with_bias = [
+            torch.cat([weight.flatten(2), bias.unsqueeze(2)], 2)
+            for weight, bias in zip((first, middle), self._biases, strict=False)
+        ]
+        return [*with_bias, last.transpose(2, 3).flatten(1, 2)]
+
+    def _unfolded(self, of_matrices: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the gradients by the weights."""
+        of_first, of_middle, of_last = of_matrices
+        first = of_first[..., :-1].unflatten(2, (-1, 9))
+        return first, of_middle[..., :-1].unsqueeze(3), of_last.unflatten(1, (-1, 9)).transpose(2, 3)
+
+    def _forget_room(self) -> None:
+        """Forget the room of the passes."""
+        self._room = None
+
+    def _make_room(self) -> _Room:
+        """Return the room of the passes, made at the first call."""
+        if self._room is None:
+            rows = self._matrix(9 * self._inputs + 1), self._matrix(9 * self._outputs)
+            self._room = _Room(*rows, self._size, self._parts)
+        return self._room
+
+    def _matrix(self, rows: int, *first: int) -> Tensor:
+        """Return room for a matrix with a column for each pixel of the largest part, or several."""
+        return matrix(rows, max(self._pixels), self._scales[0], *first)
+
+    def _of_parts(self, rows: Sequence[Tensor]) -> list[Tensor]:
+        """Return the columns that each part has."""
+        most = max(self._pixels)
+        return [each if own == most else each[:, :own] for each, own in zip(rows, self._pixels, strict=True)]
+
+    def _layers(self, hidden: Tensor) -> list[list[Tensor]]:
+        """Return the first hidden layer of each part, the same with a row of ones, and the second."""
+        both = (hidden[:, : self._hidden], hidden[:, : self._hidden + 1], hidden[:, self._hidden + 1 :])
+        repeated = len(self._pixels) // len(hidden)
+        return [self._of_parts(each.unbind() * repeated) for each in both]
+
+    def new_hidden(self, *, keeps: bool) -> Tensor:
+        """Return room for both hidden layers of each part, with a row of ones between them; else of one part."""
+        hidden = self._matrix(2 * self._hidden + 1, len(self._pixels) if keeps else 1)
+        hidden[:, self._hidden].fill_(1)
+        return hidden
+
+    def forward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
+        """Return the outputs."""
+        f1, f2, f3 = (each[step] for each in self._matrices)
+        h1, with_ones, h2 = self._layers(hidden)
+        room = self._make_room()
+        room.x.image.copy_(x)
+        room.out.fill(self._biases[2][step])
+        for part, inputs in enumerate(room.inputs):
+            room.x.gather(part)
+            torch.mm(f1, inputs, out=h1[part]).clamp_(min=0)
+            torch.mm(f2, with_ones[part], out=h2[part]).clamp_(min=0)
+            torch.mm(f3, h2[part], out=room.out.rows[part])
+            room.out.scatter(part)
+        return room.out.image
+
+    def _prepare(self) -> Tensor:
+        """Make room for a pass backwards."""
+        room = self._make_room()
+        self._slopes = [self._of_parts([self._matrix(self._hidden)] * len(self._pixels)) for _ in range(2)]
+        return room.out.image
+
+    def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
+        """Return the gradient by x; keep those by the parameters of the step."""
+        f1, f2, f3 = (each[step] for each in self._matrices)
+        t1, t2, t3 = f1[:, :-1].t(), f2[:, :-1].t(), f3.t()
+        h1, _, h2 = self._layers(hidden)
+        room = self._make_room()
+        if self._trained:
+            room.x.image.copy_(x)
+            torch.sum(room.out.image, (1, 2, 3), out=self._of_biases[2][step])
+        g1, g2, g3 = (each[step] for each in self._of_matrices)
+        g2, of_bias = g2[:, :-1], self._of_biases[1][step]
+        room.of_x.fill(f1.new_zeros(1))
+        for part, (d1, d2) in enumerate(zip(*self._slopes, strict=True)):
+            of_outputs = room.out.gather(part)
+            times_slope(torch.mm(t3, of_outputs, out=d2), h2[part])
+            times_slope(torch.mm(t2, d2, out=d1), h1[part])
+            if self._trained:
+                room.x.gather(part)
+                g1.addmm_(d1, room.inputs[part].t())
+                g2.addmm_(d2, h1[part].t())
+                g3.addmm_(of_outputs, h2[part].t())
+                of_bias.add_(d2.sum(1))
+            torch.mm(t1, d1, out=room.of_x.rows[part])
+            room.of_x.scatter(part)
+        self._of_biases[0][step].copy_(g1[:, -1])
+        return room.of_x.image
+
+
+class _Room:
+    """What the passes of `PartwiseNetworks` write to: the windows of the inputs, of the outputs and their gradients.
+
+    Attributes
+    ----------
+    inputs
+        The windows of the inputs of each part, with a row of ones.
+    x, out
+        The inputs, and the outputs or the gradient by them.
+    """
+
+    def __init__(self, inputs: Tensor, outputs: Tensor, size: Sequence[int], parts: Sequence[Part]) -> None:
+        inputs[-1].fill_(1)
+        self.inputs = [inputs[:, : part.height * part.width * size[2]] for part in parts]
+        self.x = Windows(inputs[:-1], size, parts)
+        # A convolution's outputs are the transpose of reading the windows in reverse.
+        self.out = Windows(outputs, size, parts, reverse=True)
+        self._new_gradient = partial(Windows, inputs[:-1], size, parts)
+
+    @cached_property
+    def of_x(self) -> Windows:
+        """The gradient by the inputs."""
+        return self._new_gradient()
+
+
+class RoundedNetworks(ImageNetworks):
+    """Networks whose operands are rounded to bfloat16 (`nfkd.flows.precision`), in matrices with a row for each pixel.
+
+    oneDNN's bfloat16 products with a column for each pixel take two to three times as long.
+
+    Parameters
+    ----------
+    parameters, factors, size
+        As for `PartwiseNetworks`.
+    """
+
+    def __init__(self, parameters: Sequence[Sequence[Tensor]], factors: Sequence[float], size: Sequence[int]) -> None:
+        super().__init__(parameters, factors)
+        self._size = (size[2], *size[:2])
+        self._rounded_biases = [bias.bfloat16() for bias in self._biases]
+
+    def _folded(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        """Return the matrices; the last kernel is flipped, for the windows of gradients."""
+        first, middle, last = weights
+        last = last.flip(3).permute(0, 3, 1, 2).flatten(1, 2)
+        return [each.bfloat16() for each in (first.transpose(2, 3).flatten(2), middle.squeeze(3), last)]
+
+    def _unfolded(self, of_matrices: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the gradients by the weights."""
+        of_first, of_middle, of_last = of_matrices
+        first = of_first.unflatten(2, (9, -1)).transpose(2, 3)
+        return first, of_middle.unsqueeze(3), of_last.unflatten(1, (9, -1)).flip(1).permute(0, 2, 3, 1)
+
+    def new_hidden(self, *, keeps: bool) -> Tensor:
+        """Return room for both hidden layers, (2, B·H·W, hidden)."""
+        batch, height, width = self._size
+        return self._scales[0].new_empty(2, batch * height * width, self._hidden, dtype=torch.bfloat16)
+
+    def forward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
+        """Return the outputs."""
+        f1, f2, f3 = (each[step] for each in self._matrices)
+        b1, b2, b3 = (each[step] for each in self._rounded_biases)
+        h1, h2 = hidden.unbind()
+        torch.addmm(b1, self._gathered(x), f1.t(), out=h1).relu_()
+        torch.addmm(b2, h1, f2.t(), out=h2).relu_()
+        # oneDNN adds up neighbours in float32.
+        kernel = f3.view(3, 3, len(b3), -1).flip(0, 1).permute(2, 3, 0, 1)
+        image = h2.view(*self._size, -1).permute(0, 3, 1, 2)
+        return functional.conv2d(image, kernel, b3, padding=1).permute(1, 2, 3, 0).to(x.dtype).contiguous()
+
+    def _forget_room(self) -> None:
+        """Forget the gradient by the outputs."""
+        self._border = self._rounded_biases[2][:0]
+
+    def _prepare(self) -> Tensor:
+        """Make room for a pass backwards."""
+        batch, height, width = self._size
+        self._border = self._rounded_biases[2].new_zeros(batch, height + 2, width + 2, self._outputs)
+        return self._border[:, 1:-1, 1:-1].permute(3, 1, 2, 0)
+
+    def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
+        """Return the gradient by x; keep those by the parameters of the step."""
+        f1, f2, f3 = (each[step] for each in self._matrices)
+        h1, h2 = hidden.unbind()
+        gathered = _windows(self._border)
+        d2 = times_slope(gathered.mm(f3), h2)
+        d1 = times_slope(d2.mm(f2), h1)
+        if self._trained:
+            products = ((d1, self._gathered(x)), (d2, h1), (gathered, h2))
+            for total, (left, right) in zip(self._of_matrices, products, strict=True):
+                total[step].copy_(left.t().mm(right))
+            for total, rows in zip(self._of_biases, (d1, d2, self._border.flatten(0, 2)), strict=True):
+                torch.sum(rows, 0, dtype=total.dtype, out=total[step])
+        kernel = f1.view(-1, 3, 3, len(x)).flip(1, 2).permute(3, 0, 1, 2)
+        image = d1.view(*self._size, -1).permute(0, 3, 1, 2)
+        return functional.conv2d(image, kernel, padding=1).permute(1, 2, 3, 0)
+
+    @staticmethod
+    def _gathered(x: Tensor) -> Tensor:
+        """Return the window of each pixel, (B·H·W, 9·C), of images, (C, H, W, B), that are zero outside."""
+        return _windows(functional.pad(x.permute(3, 1, 2, 0).bfloat16(), (0, 0, 1, 1, 1, 1)).contiguous())
+
+
+def _windows(padded: Tensor) -> Tensor:
     """Return the 3×3 windows, (B·H·W, 9·C), of contiguous images with a border, (B, H + 2, W + 2, C)."""
     batch, height, width, channels = padded.shape
     image, row, pixel, channel = padded.stride()
@@ -31,158 +249,16 @@ def windows(padded: Tensor) -> Tensor:
     return padded.as_strided(size, stride).reshape(-1, 9 * channels)
 
 
-def with_border(x: Tensor) -> Tensor:
-    """Return images, (B, H, W, C), with a border of zeros."""
-    return functional.pad(x, (0, 0, 1, 1, 1, 1)).contiguous()
+def times_slope(gradient: Tensor, hidden: Tensor) -> Tensor:
+    """Multiply a gradient by the slope of the ReLU whose output is `hidden`, in place."""
+    return torch.ops.aten.threshold_backward.grad_input(gradient, hidden, 0, grad_input=gradient)
 
 
-def unfold(x: Tensor) -> Tensor:
-    """Return the 3×3 window of each pixel, (B·H·W, 9·C), of images, (B, H, W, C), that are zero outside."""
-    return windows(with_border(x))
-
-
-def fold(rows: Tensor, size: Sequence[int]) -> Tensor:
-    """Return the transpose of `unfold`, (B, H, W, C): sums over the windows, (B·H·W, 9·C), which it overwrites."""
-    batch, height, width = size
-    upper, row, lower = rows.view(batch, height, width, 3, -1).unbind(3)
-    row[:, :-1].add_(upper[:, 1:])
-    row[:, 1:].add_(lower[:, :-1])
-    left, column, right = row.unflatten(3, (3, -1)).unbind(3)
-    column[:, :, :-1].add_(left[:, :, 1:])
-    column[:, :, 1:].add_(right[:, :, :-1])
-    return column
-
-
-class Kept(NamedTuple):
-    """What the gradient of a network needs, besides its input.
-
-    Both hidden layers, (B·H·W, hidden), and the weights as matrices: (hidden, 9·inputs), (hidden, hidden) and
-    (9·outputs, hidden), the last one with its kernels flipped.
-    """
-
-    h1: Tensor
-    h2: Tensor
-    f1: Tensor
-    f2: Tensor
-    f3: Tensor
-
-
-class Networks:
-    """The networks of K equal steps.
-
-    Parameters
-    ----------
-    parameters
-        Those of every step, `PARAMETERS` each.
-    factors
-        c of each convolution.
-    narrow
-        Whether operands are rounded to bfloat16 (`nfkd.flows.precision`).
-    """
-
-    def __init__(self, parameters: Sequence[Sequence[Tensor]], factors: Sequence[float], *, narrow: bool) -> None:
-        self._factors, self.narrow = factors, narrow
-        columns = list(zip(*parameters, strict=True))
-        self._weights = columns[::3]
-        self._biases = [torch.stack(column) for column in columns[1::3]]
-        log_scales = [torch.stack(column) for column in columns[2::3]]
-        self._scales = [self._times(value, factor).exp_() for value, factor in zip(log_scales, factors, strict=True)]
-        folded = [bias * scale for bias, scale in zip(self._biases, self._scales, strict=True)]
-        self._dtype = torch.bfloat16 if narrow else folded[0].dtype
-        self._folded = [each.to(self._dtype).unbind() for each in folded]
-        self._each_scale = [each.unbind() for each in self._scales]
-
-    @staticmethod
-    def _times(value: Tensor, factor: float) -> Tensor:
-        return value if factor == 1 else value.mul_(factor)
-
-    def _scaled(self, weight: Tensor, scale: Tensor, *, narrow: bool) -> Tensor:
-        """Return weight · scale, contiguous."""
-        dtype = torch.bfloat16 if narrow else scale.dtype
-        return torch.mul(weight, scale, out=torch.empty(weight.shape, dtype=dtype, device=weight.device))
-
-    def forward(self, step: int, x: Tensor, *, keeps: bool) -> tuple[Tensor, Kept | None]:
-        """Return the outputs, (B, H, W, outputs), for x, (B, H, W, inputs), and what `backward` needs, if wanted."""
-        (w1, w2, w3), (s1, s2, s3) = (each[step] for each in self._weights), (each[step] for each in self._each_scale)
-        biases = [each[step] for each in self._folded]
-        f1 = self._scaled(w1.permute(0, 2, 3, 1), s1.view(-1, 1, 1, 1), narrow=self.narrow).flatten(1)
-        f2 = self._scaled(w2.flatten(1), s2.unsqueeze(1), narrow=self.narrow)
-        f3 = self._scaled(w3.flip(2, 3).permute(2, 3, 0, 1), s3.unsqueeze(1), narrow=self.narrow).flatten(0, 2)
-        pixels, hidden = x.shape[1] * x.shape[2], len(f1)
-        images = len(x) if self.narrow else max(1, min(len(x), CHUNK // (pixels * hidden)))
-        rows = len(x) * pixels if keeps else images * pixels
-        h1, h2 = (torch.empty(rows, hidden, dtype=self._dtype, device=x.device) for _ in range(2))
-        outputs: list[Tensor] = []
-        for start in range(0, len(x), images):
-            part = x[start : start + images].to(self._dtype)
-            first = start * pixels if keeps else 0
-            own = [each[first : first + len(part) * pixels] for each in (h1, h2)]
-            torch.addmm(biases[0], unfold(part), f1.t(), out=own[0]).relu_()
-            torch.addmm(biases[1], own[0], f2.t(), out=own[1]).relu_()
-            outputs.append(self._last(own[1], f3, biases[2], part.shape[:3]))
-        out = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-        return out, Kept(h1, h2, f1, f2, f3) if keeps else None
-
-    def _last(self, h: Tensor, matrix: Tensor, bias: Tensor, size: Sequence[int]) -> Tensor:
-        """Return the outputs of the last convolution."""
-        if not self.narrow:
-            return fold(h.mm(matrix.t()), size) + bias
-        # oneDNN adds up in float32; `fold` would add up in bfloat16.
-        kernel = matrix.view(3, 3, len(bias), -1).flip(0, 1).permute(2, 3, 0, 1)
-        return functional.conv2d(h.view(*size, -1).permute(0, 3, 1, 2), kernel, bias, padding=1).permute(0, 2, 3, 1)
-
-    def prepare(self) -> None:
-        """Make room for the gradients by the parameters."""
-        self._of_folded = [torch.empty_like(each) for each in self._scales]
-        self._of_scales = [torch.empty_like(each) for each in self._scales]
-        self._of_weights: list[list[Tensor]] = [[] for _ in self._weights]
-
-    def backward(self, step: int, border: Tensor, x: Tensor, kept: Kept, *, trained: bool) -> Tensor:
-        """Return the gradient by x, (B, H, W, inputs); keep those by the parameters of the step, after `prepare`.
-
-        Parameters
-        ----------
-        step
-            From the last to the first.
-        border
-            The gradient by the outputs, with a border of zeros.
-        x, kept
-            The input, and what `forward` returned.
-        trained
-            Whether gradients by the parameters are wanted.
-        """
-        h1, h2, f1, f2, f3 = kept
-        channels = x.shape[3]
-        gathered = windows(border)
-        d2 = torch.ops.aten.threshold_backward(gathered.mm(f3), h2, 0)
-        d1 = torch.ops.aten.threshold_backward(d2.mm(f2), h1, 0)
-        if trained:
-            g1 = d1.t().mm(unfold(x.to(h1.dtype))).view(-1, 3, 3, channels).permute(0, 3, 1, 2)
-            g2 = d2.t().mm(h1).unflatten(1, (-1, 1, 1))
-            g3 = gathered.t().mm(h2).view(3, 3, -1, h2.shape[1]).flip(0, 1).permute(2, 3, 0, 1)
-            for number, (by_weight, rows) in enumerate(((g1, d1), (g2, d2), (g3, border.flatten(0, 2)))):
-                self._keep(number, step, by_weight, rows)
-        if not self.narrow:
-            return fold(d1.mm(f1), x.shape[:3])
-        kernel = f1.view(-1, 3, 3, channels).flip(1, 2).permute(3, 0, 1, 2)
-        image = d1.view(*x.shape[:3], -1).permute(0, 3, 1, 2)
-        return functional.conv2d(image, kernel, padding=1).permute(0, 2, 3, 1)
-
-    def _keep(self, number: int, step: int, by_weight: Tensor, rows: Tensor) -> None:
-        scale, weight = self._each_scale[number][step], self._weights[number][step]
-        torch.sum(rows, 0, dtype=scale.dtype, out=self._of_folded[number][step])
-        of_weight = self._scaled(by_weight, scale.view(-1, 1, 1, 1), narrow=False)
-        torch.sum((of_weight * weight).flatten(1), 1, out=self._of_scales[number][step])
-        self._of_weights[number].append(of_weight)
-
-    def gradients(self) -> list[list[Tensor]]:
-        """Return the gradients by the parameters of each step, after `backward` of all steps."""
-        found: list[Sequence[Tensor]] = []
-        for number, factor in enumerate(self._factors):
-            of_bias = self._of_folded[number] * self._scales[number]
-            of_log_scale = self._of_scales[number].addcmul_(of_bias, self._biases[number])
-            found += [self._of_weights[number][::-1], of_bias.unbind(), self._times(of_log_scale, factor).unbind()]
-        return [list(each) for each in zip(*found, strict=True)]
+def image_networks(
+    parameters: Sequence[Sequence[Tensor]], factors: Sequence[float], size: Sequence[int], *, narrow: bool
+) -> ImageNetworks:
+    """Return networks for images of a size, (H, W, B), in bfloat16 if narrow."""
+    return (RoundedNetworks if narrow else PartwiseNetworks)(parameters, factors, size)
 
 
 class Convolve(FusedOperation):
@@ -191,7 +267,7 @@ class Convolve(FusedOperation):
     Parameters
     ----------
     factors, narrow
-        As for `Networks`; the outputs have x's dtype.
+        As for `image_networks`; the outputs have x's dtype.
     """
 
     def __init__(self, factors: Sequence[float], *, narrow: bool) -> None:
@@ -212,9 +288,12 @@ class Convolve(FusedOperation):
 
     def compute(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Sequence[Tensor], Any]:
         """Return the outputs and what the gradient needs."""
-        networks = Networks([inputs[1:]], self._factors, narrow=self._narrow)
-        out, kept = networks.forward(0, inputs[0].permute(0, 2, 3, 1), keeps=self.keeps)
-        return (out.permute(0, 3, 1, 2).to(inputs[0].dtype),), kept or (), networks
+        x, *parameters = inputs
+        x = x.permute(1, 2, 3, 0)
+        networks = image_networks([parameters], self._factors, x.shape[1:], narrow=self._narrow)
+        hidden = networks.new_hidden(keeps=self.keeps)
+        out = networks.forward(0, x, hidden)
+        return (out.permute(3, 0, 1, 2).contiguous(),), (hidden, *networks.release()), networks
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
@@ -223,10 +302,8 @@ class Convolve(FusedOperation):
         networks, trained, [gradient] = rest, any(each.requires_grad for each in inputs[1:]), of_outputs
         if gradient is None:
             return [None] * len(inputs)
-        if trained:
-            networks.prepare()
-        kept = Kept(*saved)
-        border = with_border(gradient.permute(0, 2, 3, 1).to(kept.h1.dtype))
-        of_x = networks.backward(0, border, inputs[0].permute(0, 2, 3, 1), kept, trained=trained)
+        hidden, *matrices = saved
+        networks.prepare(matrices, trained=trained).copy_(gradient.permute(1, 2, 3, 0))
+        of_x = networks.backward(0, inputs[0].permute(1, 2, 3, 0), hidden).permute(3, 0, 1, 2)
         of_parameters = networks.gradients()[0] if trained else [None] * PARAMETERS
-        return [of_x.permute(0, 3, 1, 2).to(inputs[0].dtype), *of_parameters]
+        return [of_x.to(inputs[0].dtype).contiguous(), *of_parameters]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache, partial
+from threading import Lock
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.activations import Activations, activations_in
-from nfkd.flows.architectures import build_flow
+from nfkd.flows.architectures import meta_flow
 from nfkd.flows.flow import Flow
 from nfkd.flows.layer import Layer
 from nfkd.flows.precision import Precision, networks_in
@@ -23,6 +25,8 @@ from nfkd.flows.precision import Precision, networks_in
 _COPIES = 5
 """Numbers for each parameter in training: weight, gradient, two moments, and the best weight so far."""
 _BYTES = 4
+_WATCHING = Lock()
+"""One thread at a time watches the layers of a flow, which all threads share."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,9 @@ def _measure(
     activations: Activations = "keep",
     trace: bool = False,
 ) -> tuple[_Measured, ...]:
-    flow = build_flow(config, event_shape, context_features=context_features, device="meta")
-    position = _Position(flow)
+    flow = meta_flow(config, event_shape, context_features)
     # Not with one example: where a dimension is 1, memory layouts coincide and copies are skipped.
-    with networks_in(precision):
+    with networks_in(precision), _watched(flow) as position:
         (two, two_flops), (three, three_flops) = (_pass_cost(flow, position, batch) for batch in (2, 3))
         if activations == "recompute":
             two, three = _recomputed_bytes(flow, position, two, three, trace=trace)
@@ -114,10 +117,22 @@ class _Position:
         self.name, self.saved, self.flops = names[0], Counter[str](), Counter[str]()
         self._storages: dict[int, torch.UntypedStorage] = {}  # references, so that ids stay unique; views share one
         self._known: dict[Hashable, _Known] = {}
-        for name, module in self.modules.items():
+        self._hooks = [
             module.register_forward_pre_hook(lambda *_, name=name: self._enter(name))
-            if isinstance(module, Layer):
-                module.forward = partial(self._forward, signature_of(module), module.forward)
+            for name, module in self.modules.items()
+        ]
+        for module in self._layers():
+            module.forward = partial(self._forward, signature_of(module), module.forward)
+
+    def leave(self) -> None:
+        """Stop watching the layers."""
+        for hook in self._hooks:
+            hook.remove()
+        for module in self._layers():
+            del module.forward
+
+    def _layers(self) -> list[Layer]:
+        return [module for module in self.modules.values() if isinstance(module, Layer)]
 
     def begin(self) -> None:
         """Begin a pass."""
@@ -170,6 +185,17 @@ class _Known:
     flops: int
     outputs: tuple[Tensor, Tensor]
     counted: tuple[bool, ...]
+
+
+@contextmanager
+def _watched(flow: Flow) -> Iterator[_Position]:
+    """Watch the layers of a flow, and leave it as it was."""
+    with _WATCHING:
+        position = _Position(flow)
+        try:
+            yield position
+        finally:
+            position.leave()
 
 
 _OF_ANY_MODULE = frozenset(vars(nn.Module())) - {"training"}

@@ -91,8 +91,7 @@ class Flow(LayerStack):
     @property
     def latent_shapes(self) -> list[tuple[int, ...]]:
         """Shape of each latent of one example: the split-off ones, then the last one."""
-        shapes = [entry.shape for entry in self._entries if entry.kind == "split"]
-        return [*shapes, self._entries[-1].shape]
+        return [*(entry.shape for entry in self._entries if entry.kind == "split"), self._entries[-1].shape]
 
     @property
     def initialized(self) -> bool:
@@ -153,14 +152,14 @@ class Flow(LayerStack):
             When x or the context has the wrong shape or device, or the context is missing or not expected.
         """
         self._check(x, context)
-        log_prob = log_det = x.new_zeros(len(x))
+        zero = log_prob = log_det = x.new_zeros(len(x))
         parts: list[Tensor] = []
         traced: dict[str, tuple[Tensor, Tensor]] = {}
         entries = iter(self._entries)
         for layer in self._pass(x, context, every=trace):
             if isinstance(layer, StepRun) and trace:
                 for state, change in layer.trace(x, context):
-                    x, log_det = traced[next(entries).name] = state, log_det + change
+                    x, log_det = traced[next(entries).name] = state, change if log_det is zero else log_det + change
                 continue
             if isinstance(layer, Split):
                 x, split_off = layer(x)
@@ -168,10 +167,11 @@ class Flow(LayerStack):
                 parts.append(split_off)
             else:
                 x, change = layer(x, context)
-                log_det = log_det + change
+                log_det = change if log_det is zero else log_det + change
             if trace:
                 traced[next(entries).name] = x, log_det
-        return Pass(log_prob + self._last_log_prob(x, context) + log_det, Latents((*parts, x), log_det), traced)
+        density = self._last_log_prob(x, context) + log_det
+        return Pass(log_prob + density if parts else density, Latents((*parts, x), log_det), traced)
 
     def _last_log_prob(self, z: Tensor, context: Tensor | None) -> Tensor:
         """Return the log-density of the last latent, (B,) nats."""

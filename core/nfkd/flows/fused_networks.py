@@ -14,6 +14,8 @@ class LinearSteps:
 
     Attributes
     ----------
+    outputs
+        How many rows the layer returns.
     of_matrix, of_bias
         The gradients by both, after `backward` of each step.
     """
@@ -24,6 +26,7 @@ class LinearSteps:
 
     def __init__(self, matrix: Tensor, bias: Tensor) -> None:
         self._stacked = (matrix, bias)
+        self.outputs = bias.shape[1]
         self._matrices = matrix.unbind()
         self._biases = bias.unsqueeze(2).unbind()
 
@@ -33,16 +36,24 @@ class LinearSteps:
         self._of_matrices, self._of_biases = self.of_matrix.unbind(), self.of_bias.unbind()
         self._trained = True
 
-    def forward(self, step: int, x: Tensor) -> Tensor:
-        """Return W·x + b, (outputs, B)."""
-        return torch.addmm(self._biases[step], self._matrices[step], x)
+    def forward(self, step: int, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return W·x + b, (outputs, B); in `out` if it is given."""
+        return torch.addmm(self._biases[step], self._matrices[step], x, out=out)
 
-    def backward(self, step: int, gradient: Tensor, x: Tensor) -> Tensor:
-        """Return the gradient by x; keep those by W and b after `prepare`."""
+    def backward(self, step: int, gradient: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return the gradient by x, in `out` if it is given; keep those by W and b after `prepare`."""
+        self._learn(step, gradient, x)
+        return torch.mm(self._matrices[step].t(), gradient, out=out)
+
+    def backward_into(self, step: int, gradient: Tensor, x: Tensor, total: Tensor) -> None:
+        """Add the gradient by x to a total; keep those by W and b after `prepare`."""
+        self._learn(step, gradient, x)
+        total.addmm_(self._matrices[step].t(), gradient)
+
+    def _learn(self, step: int, gradient: Tensor, x: Tensor) -> None:
         if self._trained:
             torch.mm(gradient, x.t(), out=self._of_matrices[step])
             torch.sum(gradient, 1, out=self._of_biases[step])
-        return self._matrices[step].t().mm(gradient)
 
 
 class OrderedSteps(LinearSteps):
@@ -60,27 +71,27 @@ class OrderedSteps(LinearSteps):
         super().__init__(scale, bias)
         self._scales, self._orders, self._inverses = scale.unsqueeze(2).unbind(), orders.unbind(), inverses.unbind()
 
-    def forward(self, step: int, x: Tensor) -> Tensor:
+    def forward(self, step: int, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Return s ⊙ x_o + b, (D, B)."""
-        return torch.addcmul(self._biases[step], x.index_select(0, self._orders[step]), self._scales[step])
+        return torch.addcmul(self._biases[step], x.index_select(0, self._orders[step]), self._scales[step], out=out)
 
-    def backward(self, step: int, gradient: Tensor, x: Tensor) -> Tensor:
+    def backward(self, step: int, gradient: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the gradient by x; keep those by s and b after `prepare`."""
         if self._trained:
             ordered = x.index_select(0, self._orders[step])
             torch.sum(ordered.mul_(gradient), 1, out=self._of_matrices[step])
             torch.sum(gradient, 1, out=self._of_biases[step])
-        return (gradient * self._scales[step]).index_select(0, self._inverses[step])
+        return torch.index_select(gradient * self._scales[step], 0, self._inverses[step], out=out)
 
 
 class ConstantSteps(LinearSteps):
     """Biases alone, at K steps."""
 
-    def forward(self, step: int, x: Tensor) -> Tensor:
+    def forward(self, step: int, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Return b, (outputs, 1)."""
         return self._biases[step]
 
-    def backward(self, step: int, gradient: Tensor, x: Tensor) -> Tensor:
+    def backward(self, step: int, gradient: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the gradient, (outputs, 1); keep it after `prepare`."""
         if self._trained:
             self._of_biases[step].copy_(gradient.squeeze(1))
@@ -94,69 +105,111 @@ class NetworkSteps(ABC):
     ----------
     linears
         Its layers, from input to output.
+
+    Attributes
+    ----------
+    kept
+        What `backward` needs of the forward passes; of another object with the same layers, if it is set.
     """
+
+    kept: list[Tensor]
 
     def __init__(self, linears: Sequence[LinearSteps]) -> None:
         self._linears = linears
+        self.kept = []
 
     @abstractmethod
-    def forward(self, step: int, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the outputs, (outputs, B), and the inputs of all layers but the first."""
+    def begin(self, like: Tensor, count: int, *, keeps: bool) -> None:
+        """Make room for `count` steps with as many examples as `like`, (…, B); for one if nothing is kept."""
 
     @abstractmethod
-    def backward(self, step: int, gradient: Tensor, x: Tensor, hidden: Sequence[Tensor]) -> Tensor:
-        """Return the gradient by x."""
+    def forward(self, step: int, x: Tensor, out: Tensor | None) -> Tensor:
+        """Return the outputs, (outputs, B); in `out` if it is given."""
 
-    @property
-    def kept(self) -> int:
-        """How many tensors `forward` returns for `backward`."""
-        return len(self._linears) - 1
+    @abstractmethod
+    def begin_backward(self, kept: list[Tensor]) -> None:
+        """Make room for the gradients of steps of which this was kept."""
+
+    @abstractmethod
+    def backward(self, step: int, gradient: Tensor, x: Tensor, total: Tensor) -> None:
+        """Add the gradient by x to a total."""
 
 
 class PerceptronSteps(NetworkSteps):
-    """Linear layers with ReLUs between them."""
+    """Linear layers with ReLUs between them; kept are the hidden layers after their ReLUs, (K, width, B) each."""
 
-    def forward(self, step: int, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the outputs and the hidden layers after their ReLUs."""
-        hidden: list[Tensor] = []
+    def begin(self, like: Tensor, count: int, *, keeps: bool) -> None:
+        """Make room for the hidden layers."""
+        sizes = [(count if keeps else 1, linear.outputs, like.shape[-1]) for linear in self._linears[:-1]]
+        self.kept = [like.new_empty(size) for size in sizes]
+        self._hidden = [list(each.unbind()) * (1 if keeps else count) for each in self.kept]
+
+    def forward(self, step: int, x: Tensor, out: Tensor | None) -> Tensor:
+        """Return the outputs."""
         *first, last = self._linears
-        for linear in first:
-            x = linear.forward(step, x).relu_()
-            hidden.append(x)
-        return last.forward(step, x), hidden
+        for linear, hidden in zip(first, self._hidden, strict=True):
+            x = linear.forward(step, x, hidden[step]).relu_()
+        return last.forward(step, x, out)
 
-    def backward(self, step: int, gradient: Tensor, x: Tensor, hidden: Sequence[Tensor]) -> Tensor:
-        """Return the gradient by x."""
-        for linear, h in zip(reversed(self._linears[1:]), reversed(hidden), strict=True):
-            gradient = _through_relu(linear.backward(step, gradient, h), h)
-        return self._linears[0].backward(step, gradient, x)
+    def begin_backward(self, kept: list[Tensor]) -> None:
+        """Make room for the gradients by the hidden layers of one step."""
+        self._hidden = [list(each.unbind()) for each in kept]
+        self._gradients = [torch.empty_like(each[0]) for each in kept]
+
+    def backward(self, step: int, gradient: Tensor, x: Tensor, total: Tensor) -> None:
+        """Add the gradient by x to a total."""
+        layers = zip(self._linears[1:], self._hidden, self._gradients, strict=True)
+        for linear, hidden, room in reversed(list(layers)):
+            h = hidden[step]
+            gradient = _through_relu(linear.backward(step, gradient, h, room), h, room)
+        self._linears[0].backward_into(step, gradient, x, total)
 
 
 class ResidualSteps(NetworkSteps):
-    """`nfkd.flows.networks.ResidualNetwork`: a layer, blocks h + L₂(relu(L₁(relu(h)))), and L(relu(h))."""
+    """`nfkd.flows.networks.ResidualNetwork`: a layer, blocks h + L₂(relu(L₁(relu(h)))), and L(relu(h)).
 
-    def forward(self, step: int, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the outputs, and the inputs of the layers after the first, all after a ReLU."""
+    Kept are the inputs of the layers after the first, all after a ReLU, for each step.
+    """
+
+    def begin(self, like: Tensor, count: int, *, keeps: bool) -> None:
+        """Keep what `backward` needs, or nothing."""
+        self._keeps = keeps
+
+    def forward(self, step: int, x: Tensor, out: Tensor | None) -> Tensor:
+        """Return the outputs."""
         first, *blocks, last = self._linears
-        h, hidden = first.forward(step, x), []
+        h = first.forward(step, x)
         for one, two in zip(blocks[::2], blocks[1::2], strict=True):
             outer = h.relu()
             inner = one.forward(step, outer).relu_()
-            hidden += [outer, inner]
+            self._keep(outer, inner)
             h = two.forward(step, inner).add_(h)
-        hidden.append(h.relu_())
-        return last.forward(step, h), hidden
+        self._keep(h.relu_())
+        return last.forward(step, h, out)
 
-    def backward(self, step: int, gradient: Tensor, x: Tensor, hidden: Sequence[Tensor]) -> Tensor:
-        """Return the gradient by x."""
+    def begin_backward(self, kept: list[Tensor]) -> None:
+        """Use what was kept."""
+        self.kept = kept
+
+    def backward(self, step: int, gradient: Tensor, x: Tensor, total: Tensor) -> None:
+        """Add the gradient by x to a total."""
         first, *blocks, last = self._linears
+        count = len(self._linears) - 1
+        hidden = self.kept[step * count : (step + 1) * count]
         gradient = _through_relu(last.backward(step, gradient, hidden[-1]), hidden[-1])
         for number in range(len(blocks) - 2, -1, -2):
             outer, inner = hidden[number], hidden[number + 1]
             through = _through_relu(blocks[number + 1].backward(step, gradient, inner), inner)
             gradient = _through_relu(blocks[number].backward(step, through, outer), outer).add_(gradient)
-        return first.backward(step, gradient, x)
+        first.backward_into(step, gradient, x, total)
+
+    def _keep(self, *values: Tensor) -> None:
+        if self._keeps:
+            self.kept += values
 
 
-def _through_relu(gradient: Tensor, output: Tensor) -> Tensor:
-    return torch.ops.aten.threshold_backward(gradient, output, 0)
+def _through_relu(gradient: Tensor, output: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return the gradient by the input of a ReLU; in `out` if it is given."""
+    if out is None:
+        return torch.ops.aten.threshold_backward(gradient, output, 0)
+    return torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=out)

@@ -27,7 +27,14 @@ class Run(FusedOperation):
         How many inputs come before the parameters.
     every
         Whether to return the state after every step, or after the last one.
+
+    Attributes
+    ----------
+    sums
+        Whether changes are added up, (B,).
     """
+
+    sums: bool = False
 
     def __init__(self, steps: Sequence[Layer], parts: StepParts, data: int, *, every: bool) -> None:
         self.steps, self.parts, self.data, self.every = steps, parts, data, every
@@ -43,4 +50,5 @@ class Run(FusedOperation):
                 x, change = functional_call(step, own, (x, *context))
             changes.append(change)
             states.append(x)
-        return (torch.stack(changes), *(states if self.every else states[-1:]))
+        stacked = torch.stack(changes)
+        return (stacked.sum(0) if self.sums else stacked, *(states if self.every else states[-1:]))

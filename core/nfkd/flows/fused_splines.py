@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nfkd.flows.fused_transforms import TransformRows
+from nfkd.flows.fused_transforms import SeparateRows
 from nfkd.flows.splines import LARGEST_SLOPE, RAW_SLOPE_OF_ONE, SMALLEST_BIN, SMALLEST_SLOPE
 
 
 @dataclass(frozen=True)
-class SplineRows(TransformRows):
+class SplineRows(SeparateRows):
     """`nfkd.flows.splines.Spline` of K bins from [−B, B] onto itself.
 
     The parameters may also be (P·n, 1), the same for all examples.
@@ -35,8 +35,8 @@ class SplineRows(TransformRows):
     bins: int
     bound: float
 
-    def forward(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, Sequence[Tensor]]:
-        """Return f(x) and the sum of log f′.
+    def forward(self, x: Tensor, parameters: Tensor, out: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """Set `out` to f(x) and return the sum of log f′.
 
         Kept are sizes of all bins, (2, K, n, …), x's bin, its starts and sizes, (2, n, B), raw slopes and slopes at its
         ends, (2, n, B), and the fraction of the bin that is left of x.
@@ -65,12 +65,11 @@ class SplineRows(TransformRows):
         log_slope = (derivative * (slope / divisor).square()).log_()
         inside = x.abs() < self.bound
         kept = (sizes, index, starts, spans, raw, slopes, fraction)
-        return torch.where(inside, y, x), log_slope.masked_fill_(~inside, 0).sum(0), kept
+        torch.where(inside, y, x, out=out)
+        return log_slope.masked_fill_(~inside, 0).sum(0), kept
 
-    def backward(
-        self, x: Tensor, y: Tensor, kept: Sequence[Tensor], of_y: Tensor, of_slopes: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the gradients by x and the parameters."""
+    def backward(self, x: Tensor, y: Tensor, kept: Sequence[Tensor], of_y: Tensor, of_slopes: Tensor) -> Tensor:
+        """Return the gradients by the parameters."""
         sizes, index, starts, spans, raw, slopes, fraction = kept
         (width, height), (first, last) = spans, slopes
         outside = x.abs() >= self.bound
@@ -105,7 +104,8 @@ class SplineRows(TransformRows):
         self._fill_outer(of_raw, index, 0.0)
         by_element = sizes.shape[-1] == x.shape[1]
         gather = self._of_elements if by_element else self._of_shared
-        return torch.where(outside, of_y, of_inside), gather(sizes, index, starts, spans, of_starts, of_spans, of_raw)
+        of_y.copy_(torch.where(outside, of_y, of_inside))
+        return gather(sizes, index, starts, spans, of_starts, of_spans, of_raw)
 
     @property
     def _span(self) -> float:

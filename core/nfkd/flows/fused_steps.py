@@ -8,13 +8,13 @@ gradient is by hand. The modules inside the steps are not called, except where o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, groupby, islice, pairwise
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from nfkd.flows.fused import fusible
+from nfkd.flows.fused import fusible, kernels_alone
 from nfkd.flows.fused_images import ImageRun
 from nfkd.flows.fused_networks import LinearSteps
 from nfkd.flows.fused_run import Run
@@ -47,10 +47,11 @@ class Folded:
             linear.steps(tensors) for linear, tensors in zip(linears, self.tensors, strict=True)
         ]
 
-    def log_det(self) -> Tensor | None:
-        """Return log|det| of the mixings, (K,), if there are any."""
+    def changes(self, slopes: Tensor, *, sums: bool) -> Tensor:
+        """Add the logarithms of the mixings' determinants to those of the transforms, (K, B); with `sums` all, (B,)."""
         mixing = self._linears[0]
-        return mixing.log_det(self.tensors[0]) if isinstance(mixing, StackedMixing) else None
+        own = mixing.log_det(self.tensors[0]) if isinstance(mixing, StackedMixing) else slopes.new_zeros(len(slopes))
+        return slopes.sum(0).add_(own.sum()) if sums else slopes.add_(own.unsqueeze(1))
 
     def prepare(self) -> None:
         """Make room for the gradients."""
@@ -92,7 +93,7 @@ class StepRun:
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the state after the last step and the change of the log-determinant."""
         changes, state = self._run(x, context, every=False)
-        return state, changes.sum(0)
+        return state, changes if changes.dim() == 1 else changes.sum(0)
 
     def trace(self, x: Tensor, context: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
         """Return the state after every step and its change of the log-determinant."""
@@ -103,97 +104,115 @@ class StepRun:
         data = [x] if context is None else [x, context]
         kind = ImageRun if self._parts.images else VectorRun
         run = kind(self.steps, self._parts, len(data), every=every)
-        return run([*data, *self._parts.parameters()])
+        return run([*data, *self._parts.parameters()], len(data))
 
 
 class VectorRun(Run):
-    """The steps of a flow for vectors."""
+    """The steps of a flow for vectors.
+
+    The states before and after all steps are rows of one tensor, (K + 1, D, B). Where the transform can be computed in
+    place, the mixing writes into the state after the step.
+    """
+
+    def __init__(self, steps: Sequence[Layer], parts: StepParts, data: int, *, every: bool) -> None:
+        super().__init__(steps, parts, data, every=every)
+        self.sums = not every
 
     def compute(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Sequence[Tensor], Any]:
-        """Return the outputs; kept are the state before each step and its tensors."""
-        parts, (x, *context) = self.parts, inputs[: self.data]
-        folded = Folded(parts.linears(), inputs[self.data :])
-        mixing, network, first = parts.layers(folded.layers)
-        half = parts.half
-        x, context = x.t().contiguous(), [each.t() for each in context]
-        slopes: list[Tensor] = []
-        kept: list[Tensor] = []
-        states: list[Tensor] = []
-        for step in range(len(self.steps)):
-            before = x
-            y = x if mixing is None else mixing.forward(step, x)
-            given = y if half is None else y[:half]
-            changed = y if half is None else y[half:]
-            if context:
-                given = torch.cat((given, *context))
-            parameters, hidden = network.forward(step, given)
-            value, slope, own = parts.transform.forward(changed, parameters)
-            if half is None:
-                x = value
-            elif first is not None:
-                other, more, constant = parts.transform.forward(y[:half], first.forward(step, y))
-                x, slope = torch.cat((other, value)), slope + more
-                own = (*own, *constant)
-            elif parts.transform.reads_input:
-                x = torch.cat((y[:half], value))
-            else:
-                x = y
-                changed.copy_(value)
-            if self.keeps:
-                kept += (before, y, given, *hidden, *own)
-            slopes.append(slope)
-            if self.every or step == len(self.steps) - 1:
-                states.append(x)
-        changes, log_det = torch.stack(slopes), folded.log_det()
-        if log_det is not None:
-            changes += log_det.unsqueeze(1)
-        return (changes, *(each.t().contiguous() for each in states)), [*kept, x], folded
+        """Return the outputs; kept are the states and what the parts of a step keep."""
+        parts, (x, *context), count = self.parts, inputs[: self.data], len(self.steps)
+        half, all_states = parts.half, self.keeps or self.every
+        with kernels_alone():
+            folded = Folded(parts.linears(), inputs[self.data :])
+            mixing, network, first = parts.layers(folded.layers)
+            size = x.shape[1], len(x)
+            stacked = x.new_empty(count + 1 if all_states else 2, *size)
+            states = _repeated(stacked, count + 1)
+            own = mixing is not None and parts.transform.reads_input
+            mixed = x.new_empty(count if self.keeps else 1, *size) if own else None
+            ys = states if mixing is None else states[1:] if mixed is None else _repeated(mixed, count)
+            transform, constant = parts.transform.steps(), parts.transform.steps()
+            network.begin(stacked, count, keeps=self.keeps)
+            transform.begin(stacked[0, half:], count, keeps=self.keeps, sums=self.sums)
+            constant.begin(stacked[0, :half], 0 if first is None else count, keeps=self.keeps, sums=self.sums)
+            givens: list[Tensor] = []
+            states[0].copy_(x.t())
+            for step, (y, after) in enumerate(zip(ys, states[1:], strict=False)):
+                if mixing is not None:
+                    mixing.forward(step, states[step], y)
+                given = y[:half]
+                if context:
+                    given = torch.cat((given, *(each.t() for each in context)))
+                    givens.append(given)
+                parameters = network.forward(step, given, transform.room(step))
+                transform.forward(step, y[half or 0 :], parameters, after[half or 0 :])
+                if first is not None:
+                    constant.forward(step, y[:half], first.forward(step, y), after[:half])
+                elif own:
+                    after[:half].copy_(y[:half])
+            slopes = transform.slopes() if first is None else transform.slopes().add_(constant.slopes())
+            changes = folded.changes(slopes, sums=self.sums)
+        kept = [[stacked], [] if mixed is None else [mixed], givens, network.kept, transform.kept, constant.kept]
+        last = count % len(stacked)
+        # Views that torch knows as such: it refuses to change them in place, which would change kept states.
+        found = [stacked[number].t() for number in (range(1, count + 1) if self.every else (last,))]
+        if not self.keeps:
+            return (changes, *found), [], None
+        return (changes, *found), [each for group in kept for each in group], (folded, [len(group) for group in kept])
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
     ) -> Sequence[Tensor | None]:
         """Return the gradients, from the last step to the first."""
-        parts, folded = self.parts, rest
-        of_changes, *of_states = of_outputs
-        mixing, network, first = parts.layers(folded.layers)
-        half = parts.half
+        parts, (of_changes, *of_states), count = self.parts, of_outputs, len(self.steps)
+        half, (folded, lengths) = parts.half, rest
         trained = any(each.requires_grad for each in inputs[self.data :])
-        if trained:
-            folded.prepare()
-        after, count = saved[-1], len(self.steps)
-        if of_changes is None:
-            of_changes = after.new_zeros(count, after.shape[1])
-        of_change = of_changes.unbind()
-        of_states = [None] * (count - len(of_states)) + of_states
-        gradient, of_context = after.new_zeros(()).expand_as(after), None
-        size = 3 + network.kept + (1 if first is None else 2) * parts.transform.kept
-        for step in range(count - 1, -1, -1):
-            before, y, given, *own = saved[step * size : (step + 1) * size]
-            hidden, kept = own[: network.kept], own[network.kept :]
-            kept, constant = kept[: parts.transform.kept], kept[parts.transform.kept :]
-            of_state = of_states[step]
-            if of_state is not None:
-                gradient = of_state.t().contiguous() if step == count - 1 else gradient + of_state.t()
-            changed, of_value = (y, gradient) if half is None else (y[half:], gradient[half:])
-            value = after if half is None else after[half:]
-            of_changed, of_parameters = parts.transform.backward(changed, value, kept, of_value, of_change[step])
-            of_given = network.backward(step, of_parameters, given, hidden)
-            if self.data > 1:
-                of_given, more = of_given.split([len(of_given) - inputs[1].shape[1], inputs[1].shape[1]])
-                of_context = more.clone() if of_context is None else of_context.add_(more)
-            if half is None:
-                of_mixed = of_given.add_(of_changed)
-            else:
-                of_first = gradient[:half]
+        with kernels_alone():
+            mixing, network, first = parts.layers(folded.layers)
+            transform, constant = parts.transform.steps(), parts.transform.steps()
+            groups = iter(saved)
+            [stacked], mixed, givens, network_kept, transform.kept, constant.kept = (
+                list(islice(groups, length)) for length in lengths
+            )
+            network.begin_backward(network_kept)
+            if trained:
+                folded.prepare()
+            states = stacked.unbind()
+            ys = states if mixing is None else mixed[0].unbind() if mixed else states[1:]
+            if of_changes is None:
+                of_changes = stacked.new_zeros(stacked.shape[2])
+            of_changes = of_changes.expand(count, -1)
+            of_change = of_changes.unbind()
+            of_states = [None] * (count - len(of_states)) + of_states
+            gradient, room = torch.zeros_like(stacked[0]), torch.empty_like(stacked[0])
+            of_context = None if not givens else stacked.new_zeros(inputs[1].shape[::-1])
+            for step in range(count - 1, -1, -1):
+                y, after, of_state = ys[step], states[step + 1], of_states[step]
+                if of_state is not None:
+                    gradient.add_(of_state.t())
+                unchanged, changed = gradient[:half], gradient[half or 0 :]
+                values = (step, y[half or 0 :], after[half or 0 :], changed)
+                of_parameters = transform.backward(*values, of_change[step])
                 if first is not None:
-                    given_first = (y[:half], after[:half], constant, of_first, of_change[step])
-                    of_first, of_constant = parts.transform.backward(*given_first)
-                    first.backward(step, of_constant, y)
-                of_mixed = torch.cat((of_given.add_(of_first), of_changed))
-            gradient = of_mixed if mixing is None else mixing.backward(step, of_mixed, before)
-            after = before
-        of_data = [each.t() for each in (gradient, of_context)[: self.data] if each is not None]
-        return [*of_data, *(folded.gradients(of_changes.sum(1)) if trained else [None] * len(inputs[self.data :]))]
+                    values = (step, y[:half], after[:half], unchanged)
+                    first.backward(step, constant.backward(*values, of_change[step]), y)
+                if of_context is None:
+                    network.backward(step, of_parameters, y[:half], unchanged)
+                else:
+                    of_given = torch.zeros_like(givens[step])
+                    network.backward(step, of_parameters, givens[step], of_given)
+                    unchanged.add_(of_given[: len(unchanged)])
+                    of_context.add_(of_given[len(unchanged) :])
+                if mixing is not None:
+                    gradient, room = mixing.backward(step, gradient, states[step], room), gradient
+            of_data = [each.t() for each in (gradient, of_context) if each is not None]
+            return [*of_data, *(folded.gradients(of_changes.sum(1)) if trained else [None] * len(inputs[self.data :]))]
+
+
+def _repeated(stacked: Tensor, count: int) -> list[Tensor]:
+    """Return `count` tensors of a stack, from its first one again after the last one."""
+    each = stacked.unbind()
+    return [each[number % len(each)] for number in range(count)]
 
 
 def grouped(layers: Sequence[Layer | Split]) -> list[Layer | Split | StepRun]:

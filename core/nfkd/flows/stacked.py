@@ -50,32 +50,40 @@ class Normed(StackedLinear):
         c.
     groups
         P: outputs (n, P) are reordered to (P, n); 1 leaves the order.
+    offset
+        Added to the last n outputs.
     """
 
     count = 3
 
-    def __init__(self, factor: float = 1.0, groups: int = 1) -> None:
-        self._factor, self._groups = factor, groups
+    def __init__(self, factor: float = 1.0, groups: int = 1, offset: float = 0.0) -> None:
+        self._factor, self._groups, self._offset = factor, groups, offset
 
     def fold(self, parameters: Tensors) -> Tensors:
-        """Return W·exp(c·s), b·exp(c·s) and exp(c·s)."""
-        matrix, bias, log_scale = (self._grouped(each) for each in parameters)
+        """Return W·exp(c·s) and b·exp(c·s), reordered; both and exp(c·s) in their own order."""
+        matrix, bias, log_scale = parameters
         scale = (log_scale if self._factor == 1 else self._factor * log_scale).exp()
-        return matrix * scale.unsqueeze(2), bias * scale, scale
+        matrix, bias = matrix * scale.unsqueeze(2), bias * scale
+        groups = bias.shape[1] // self._groups, self._groups
+        return _exchanged(matrix, groups), _exchanged(bias, groups), matrix, bias, scale
 
     def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
         """Return the gradients by W, b and s."""
-        matrix, bias, scale = folded
+        _, _, matrix, bias, scale = folded
+        groups = self._groups, bias.shape[1] // self._groups
+        of_matrix, of_bias = _exchanged(of_matrix, groups), _exchanged(of_bias, groups)
         of_scale = (of_matrix * matrix).sum(2).addcmul_(of_bias, bias)
         if self._factor != 1:
             of_scale = of_scale.mul_(self._factor)
-        return [self._ungrouped(each) for each in (of_matrix * scale.unsqueeze(2), of_bias * scale, of_scale)]
+        return of_matrix * scale.unsqueeze(2), of_bias * scale, of_scale
 
-    def _grouped(self, values: Tensor) -> Tensor:
-        return values if self._groups == 1 else values.unflatten(1, (-1, self._groups)).transpose(1, 2).flatten(1, 2)
-
-    def _ungrouped(self, values: Tensor) -> Tensor:
-        return values if self._groups == 1 else values.unflatten(1, (self._groups, -1)).transpose(1, 2).flatten(1, 2)
+    def steps(self, folded: Tensors) -> LinearSteps:
+        """Return the layer with its folded parameters and the offset."""
+        matrix, bias, *_ = folded
+        if self._offset:
+            bias = bias.clone()
+            bias[:, bias.shape[1] - bias.shape[1] // self._groups :] += self._offset
+        return LinearSteps(matrix, bias)
 
 
 class Bare(StackedLinear):
@@ -139,6 +147,13 @@ class Masked(StackedLinear):
         """Return the gradients by W and b, in the layer's own order."""
         own = _reordered(of_matrix, self._own_columns, self._own_rows)
         return own * self._mask, _ordered(of_bias, self._own_rows)
+
+
+def _exchanged(values: Tensor, groups: tuple[int, int]) -> Tensor:
+    """Return values, (K, a·b, …), in the order (K, b·a, …)."""
+    if 1 in groups:
+        return values
+    return values.view(len(values), *groups, *values.shape[2:]).transpose(1, 2).reshape(values.shape)
 
 
 def _ordered(values: Tensor, index: Tensor | None) -> Tensor:

@@ -111,7 +111,7 @@ class CouplingParts(StepParts):
         residual = isinstance(networks[0], ResidualNetwork)
         self._network = ResidualSteps if residual else PerceptronSteps
         self._layers = [Normed() if len(layer) == Normed.count else Bare() for layer in layers[0][:-1]]
-        self._layers.append(Normed(LOG_SCALE_FACTOR, transform.parameters))
+        self._layers.append(Normed(LOG_SCALE_FACTOR, transform.parameters, self.transform.offset))
 
     def linears(self) -> Sequence[StackedLinear]:
         """Return the layers."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,13 @@ from pathlib import Path
 import msgspec
 
 from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig, TrainingConfig
-from nfkd.config.flows import FlowConfig
 from nfkd.config.schedules import weights_at
 from nfkd.data import DataError, Dataset, load_dataset
 from nfkd.data.column_warnings import column_warnings
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.evaluation.features import no_features
 from nfkd.evaluation.summary import no_same_noise
-from nfkd.flows.architectures import build_flow, flow_problems, flow_summary
+from nfkd.flows.architectures import flow_problems, flow_summary, meta_flow
 from nfkd.flows.cost import frozen_cost
 from nfkd.flows.flow import Flow
 from nfkd.flows.foreign import ForeignFlow
@@ -264,15 +262,8 @@ def _build_valid_flows(
         if role == "teacher" and teacher is not None:
             flows[role] = teacher
         else:
-            shape = tuple(dataset.event_shape)
-            flows[role] = _meta_flow(flow_config(config, role), shape, dataset.context_features)
+            flows[role] = meta_flow(flow_config(config, role), tuple(dataset.event_shape), dataset.context_features)
     return flows
-
-
-@functools.lru_cache(maxsize=8)
-def _meta_flow(config: FlowConfig, shape: tuple[int, ...], context_features: int) -> Flow:
-    """Return a flow on the meta device, shared by all descriptions: they only read it, and building takes most time."""
-    return build_flow(config, shape, context_features=context_features, device="meta")
 
 
 def _describe_flow(config: ExperimentConfig, role: Role, flow: Flow, dataset: Dataset) -> FlowDescription:

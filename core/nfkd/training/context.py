@@ -22,7 +22,7 @@ from nfkd.protocol.events import RunEvent
 from nfkd.protocol.records import LayerPair
 from nfkd.protocol.requests import Description
 from nfkd.protocol.roles import STUDENTS, Role, learner_of
-from nfkd.training.control import Control
+from nfkd.training.control import Control, LiveWeights
 from nfkd.training.progress import RunProgress
 
 
@@ -82,15 +82,20 @@ class RunContext:
             return training
         return training.model_copy(update={"weight_decay": self.weight_decay})
 
-    def between(self) -> None:
+    def between(self, copy: Callable[[], LiveWeights] | None = None) -> None:
         """Handle requests during long work without steps, and show its progress.
+
+        Parameters
+        ----------
+        copy
+            Returns the weights of the stage; None where there are none.
 
         Raises
         ------
         StopRun
             When the user ended the run.
         """
-        self.control.poll_outside_training()
+        self.control.poll_outside_training(copy)
         self.progress.wait()
 
     def build(self, stage: Role, generator: torch.Generator | None = None) -> Flow:

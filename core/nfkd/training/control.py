@@ -188,17 +188,22 @@ class Control:
                 self._stop = None
                 raise StopStage
 
-    def poll_outside_training(self) -> None:
-        """Handle the requests during long work without steps: wait while paused; there are no weights to copy.
+    def poll_outside_training(self, copy: Callable[[], LiveWeights] | None = None) -> None:
+        """Handle the requests during long work without steps: wait while paused.
 
         A request to end the stage takes effect at its first step.
+
+        Parameters
+        ----------
+        copy
+            Returns the weights; None where there are none.
 
         Raises
         ------
         StopRun
             When the user ended the run.
         """
-        self._hold(_no_weights)
+        self._hold(copy or _no_weights)
         if self.stopping:
             raise StopRun
 

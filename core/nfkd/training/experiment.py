@@ -55,6 +55,7 @@ from nfkd.training.context import RunContext
 from nfkd.training.control import Control, StopRun
 from nfkd.training.data_check import fingerprint_text, require_same_data
 from nfkd.training.follower import RunStart
+from nfkd.training.freed_memory import keep_freed_memory
 from nfkd.training.perceptual_file import pin_perceptual
 from nfkd.training.progress import SEARCH, RunProgress, Stage
 from nfkd.training.seed_run import SeedRun, seed_checkpoint
@@ -147,6 +148,7 @@ class Experiment:
         device = self._ranks.device(resolve_device(self._config.compute))
         threads = self._threads(checkpoints)
         torch.set_num_threads(threads)
+        keep_freed_memory()
         if device.type == "cuda":
             torch.cuda.set_device(device)  # for what torch puts on the current device, such as pinned memory
         self._ranks.begin_run(

@@ -24,6 +24,7 @@ from nfkd.protocol.roles import Role
 from nfkd.training.checkpoint import Checkpoint
 from nfkd.training.data_check import fingerprint_text
 from nfkd.training.diagnosis import DivergedError
+from nfkd.training.freed_memory import keep_freed_memory
 from nfkd.training.optimizers import learning_rate
 from nfkd.training.read_ahead import reading_ahead
 from nfkd.training.resident import on_device
@@ -138,6 +139,7 @@ def follow(ranks: GroupRanks) -> None:
 def _begin_run(ranks: GroupRanks) -> _Run | None:
     start: RunStart = ranks.receive_object()
     torch.set_num_threads(start.threads)
+    keep_freed_memory()
     problem, run = "", None
     try:
         run = _Run(ranks, start)

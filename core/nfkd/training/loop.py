@@ -14,13 +14,13 @@ from nfkd.distillation.distiller import Distiller
 from nfkd.evaluation.likelihood import example_nll
 from nfkd.planning.plans import stage_training
 from nfkd.protocol.records import Ending
-from nfkd.training.control import Control, LiveWeights, StopRun, StopStage
+from nfkd.training.control import Control, StopRun, StopStage
 from nfkd.training.curve_values import describe_masked, step_values, term_values
 from nfkd.training.curves import CurveLog
 from nfkd.training.follower import stage_start
 from nfkd.training.read_ahead import reading_ahead
 from nfkd.training.resident import on_device
-from nfkd.training.state import StageState, copy_weights
+from nfkd.training.state import StageState
 from nfkd.training.step import StepResult, device_of
 from nfkd.training.stepper import Stepper
 from nfkd.training.system_usage import SystemUsage
@@ -122,7 +122,7 @@ class Trainer:
         self._loss.ranks.begin_stage(lambda: stage_start(state, self._loss, self._steps))
         try:
             while state.step < self._limit and not self._out_of_patience():
-                self._control.poll(self._copy, stepper.settle)
+                self._control.poll(state.live_weights, stepper.settle)
                 stepper.step()
                 evaluates = state.step % config.monitor.evaluate_every == 0 or state.step == self._limit
                 draws = state.step % config.monitor.pictures_every == 0 or state.step in (1, self._limit)
@@ -186,8 +186,3 @@ class Trainer:
         value = float(example_nll(state.eval_flow, self._dataset, self._validation).mean())
         state.record_validation(value)
         self._curves.add(state.step, {"validation/nll": value})
-
-    def _copy(self) -> LiveWeights:
-        state = self._state
-        weights = {name: value.cpu() for name, value in copy_weights(state.eval_flow).items()}
-        return LiveWeights(state.seed, state.stage, state.step, weights)

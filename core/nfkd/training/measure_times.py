@@ -44,6 +44,7 @@ from nfkd.training.checkpoint import save_checkpoint
 from nfkd.training.control import Control
 from nfkd.training.curves import CurveLog
 from nfkd.training.diagnosis import DivergedError
+from nfkd.training.freed_memory import keep_freed_memory
 from nfkd.training.generators import named_generator
 from nfkd.training.gradient_norms import measure_norms
 from nfkd.training.loop import Hooks, Trainer
@@ -113,6 +114,7 @@ def measure_times(
         When `stopping` returned True.
     """
     torch.set_num_threads(thread_count(config.compute))
+    keep_freed_memory()
     check(config)
     dataset = load_dataset(config.data)
     Reference.of(dataset)  # trains and keeps the classifier of FD-local

@@ -62,12 +62,21 @@ class _Gathering(torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         self._gathered = None
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients; without torch's records for its profiler."""
+        if not set_to_none:
+            super().zero_grad(set_to_none=False)
+            return
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Make a step."""
         groups = [group for group in self.param_groups if group["params"]]
         gradients = [[each.grad for each in group["params"]] for group in groups]
-        if any(each is None or each.device.type != "cpu" for own in gradients for each in own) or not self._gather():
+        if any(each is None for own in gradients for each in own) or not self._gather():
             type(self).usual(self, closure)
             return
         for group, own, found in zip(groups, gradients, self._gathered or (), strict=True):
@@ -78,9 +87,9 @@ class _Gathering(torch.optim.Optimizer):
             type(self).update(*state, beta1=beta1, beta2=beta2, amsgrad=False, maximize=False, **options)
 
     def _gather(self) -> bool:
-        """Gather the state unless that was done; return whether every parameter has one."""
+        """Gather the state unless that was done; return whether every parameter has one, on the CPU."""
         if self._gathered is None and all(
-            each in self.state for group in self.param_groups for each in group["params"]
+            each in self.state and each.device.type == "cpu" for group in self.param_groups for each in group["params"]
         ):
             self._gathered = [self._gather_group(group["params"]) for group in self.param_groups if group["params"]]
         return self._gathered is not None

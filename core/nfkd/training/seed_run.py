@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -292,7 +293,8 @@ class SeedRun:
         if teacher is None:
             return Likelihood(context.dataset, context.ranks)
         file, pairs = PoolFile(self._directory, stage, self._seed), context.pairs(stage)
-        pool = stage_pool(context, file, teacher, resumed=state.step > 0)
+        between = partial(context.between, state.live_weights)
+        pool = stage_pool(context, file, teacher, resumed=state.step > 0, between=between)
         return Distiller(
             context.config.distillation,
             teacher,
@@ -302,9 +304,7 @@ class SeedRun:
             measure_every=context.config.monitor.shares_every,
             norms=state.norms,
             pool=pool,
-            known=known_passes(
-                context.config, stage, pairs, teacher, pool, context.data(stage), between=context.between
-            ),
+            known=known_passes(context.config, stage, pairs, teacher, pool, context.data(stage), between=between),
             ranks=context.ranks,
         )
 

@@ -39,11 +39,13 @@ class StageClock:
     def __init__(self, expected: Mapping[str, StageTime], *, measured: bool) -> None:
         self._expected, self._measured = expected, measured
         self._observed = {stage: _Observed() for stage in expected}
+        self._ratio: float | None = None
 
     def add_step(self, stage: str, seconds: float) -> None:
         """Record the time of a step, with its evaluation and picture if it had any."""
         observed = self._observed[stage]
         observed.seconds, observed.steps = observed.seconds + seconds, observed.steps + 1
+        self._ratio = None
 
     def add_pool(self, stage: str, seconds: float) -> None:
         """Record the time before a stage's first step."""
@@ -61,7 +63,7 @@ class StageClock:
     def step(self, stage: str) -> float:
         """Return the seconds of a step, with its part of evaluations and pictures."""
         observed = self._observed[stage]
-        expected = self._ratio() * self._expected_step(stage)
+        expected = self._real_to_expected() * self._expected_step(stage)
         return (observed.seconds + _PRIOR_STEPS * expected) / (observed.steps + _PRIOR_STEPS)
 
     def pool(self, stage: str) -> float:
@@ -73,14 +75,19 @@ class StageClock:
         return self._mean(self._observed[stage].summaries, self._expected[stage].summary)
 
     def _mean(self, observed: list[float], expected: float) -> float:
-        return math.fsum(observed) / len(observed) if observed else self._ratio() * expected
+        return math.fsum(observed) / len(observed) if observed else self._real_to_expected() * expected
 
     def _expected_step(self, stage: str) -> float:
         expected = self._expected[stage]
         return expected.training / expected.steps if expected.steps else 0.0
 
-    def _ratio(self) -> float:
-        """Return the ratio of real and expected time of all steps so far."""
+    def _real_to_expected(self) -> float:
+        """Return the ratio of real and expected time of all steps so far; computed once between two steps."""
+        if self._ratio is None:
+            self._ratio = self._compute_ratio()
+        return self._ratio
+
+    def _compute_ratio(self) -> float:
         real = sum(observed.seconds for observed in self._observed.values())
         expected = sum(observed.steps * self._expected_step(stage) for stage, observed in self._observed.items())
         if not expected:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from nfkd.training.context import RunContext
 
 
-def stage_pool(context: RunContext, file: PoolFile, teacher: Flow, *, resumed: bool) -> Pool | None:
+def stage_pool(
+    context: RunContext, file: PoolFile, teacher: Flow, *, resumed: bool, between: Callable[[], None]
+) -> Pool | None:
     """Return the pool of a stage that learns from a teacher.
 
     Parameters
@@ -36,6 +38,8 @@ def stage_pool(context: RunContext, file: PoolFile, teacher: Flow, *, resumed: b
         The frozen flow that the stage learns from.
     resumed
         Whether the stage has made steps: it then needs the pool of these.
+    between
+        Called before each chunk of samples; it may raise to stop.
 
     Returns
     -------
@@ -46,13 +50,11 @@ def stage_pool(context: RunContext, file: PoolFile, teacher: Flow, *, resumed: b
     ------
     RunError
         When the teacher's samples cannot be used.
-    StopRun
-        When the user stopped the run meanwhile.
     """
     if not context.config.distillation.pool.share:
         return None
     pool = _read(context, file, teacher) if resumed else None
-    return _draw(context, file, teacher) if pool is None else pool
+    return _draw(context, file, teacher, between) if pool is None else pool
 
 
 def _read(context: RunContext, file: PoolFile, teacher: Flow) -> Pool | None:
@@ -64,12 +66,12 @@ def _read(context: RunContext, file: PoolFile, teacher: Flow) -> Pool | None:
         return None
 
 
-def _draw(context: RunContext, file: PoolFile, teacher: Flow) -> Pool:
+def _draw(context: RunContext, file: PoolFile, teacher: Flow, between: Callable[[], None]) -> Pool:
     dataset = context.data(file.stage)
     size = context.config.distillation.pool.samples(images=dataset.is_image)
     generator = named_generator(file.seed, file.stage, "pool")
     try:
-        pool, counts = draw_pool(teacher, dataset.train, size, generator, between=context.between)
+        pool, counts = draw_pool(teacher, dataset.train, size, generator, between=between)
     except PoolError as error:
         raise pool_failure(file.stage, error) from error
     context.log(f"Seed {file.seed}, {role_name(file.stage)}: the pool has {len(pool):,} samples; {counts.summary}")

@@ -14,6 +14,7 @@ from nfkd.flows.flow import Flow
 from nfkd.protocol.events import StageSummary
 from nfkd.protocol.roles import Role, learner_of
 from nfkd.training.checkpoint import Checkpoint, Position, optimizer_tensors, restore_optimizer
+from nfkd.training.control import LiveWeights
 from nfkd.training.generators import Batches, Generators
 from nfkd.training.optimizers import make_optimizer
 from nfkd.training.weight_average import WeightAverage
@@ -76,6 +77,11 @@ class StageState:
     def eval_flow(self) -> Flow:
         """The flow that is validated, shown and saved: the average if there is one, else the flow in training."""
         return self.flow if self.average is None else self.average.flow
+
+    def live_weights(self) -> LiveWeights:
+        """Return a copy of the weights of `eval_flow`, on the CPU."""
+        weights = {name: value.cpu() for name, value in copy_weights(self.eval_flow).items()}
+        return LiveWeights(self.seed, self.stage, self.step, weights)
 
     def count_step(self) -> None:
         """Count a step of the optimizer, and add its weights to the average."""

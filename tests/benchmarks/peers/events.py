@@ -1,4 +1,7 @@
-"""The share of an engine's CPU time that events, files and pictures of a run take, beside the training itself."""
+"""The share of an engine's CPU time that events, files and pictures of a run take, beside the training itself.
+
+Events are sent so often a second. Other load makes each second hold fewer steps, so the run's clock is its CPU time.
+"""
 
 from __future__ import annotations
 
@@ -64,8 +67,11 @@ class Shares:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Measure all parts."""
+        """Measure all parts, of a run whose clock is the CPU time of this process."""
         with ExitStack() as stack:
+            for name in ("perf_counter", "monotonic"):
+                stack.enter_context(patch.object(time, name, time.process_time))
+            stack.enter_context(patch.dict(RunProgress.__init__.__kwdefaults__, clock=time.process_time))
             for part, functions in PARTS.items():
                 for owner, name in functions:
                     stack.enter_context(patch.object(owner, name, self.measured(part, getattr(owner, name))))

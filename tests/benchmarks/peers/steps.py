@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from nfkd.config.flows import FlowConfig
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.flow import Flow
+from nfkd.flows.fused import gradients_by_backward
 from nfkd.training.optimizers import GatheredAdam
 from tests.benchmarks.peers.timing import Action
 
@@ -35,12 +37,18 @@ def own_adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
 
 
 def training(model: nn.Module, log_prob: Callable[[Tensor], Tensor], x: Tensor) -> Action:
-    """Return a maximum-likelihood step: clear the gradients, mean log-density, backward, Adam."""
-    optimizer = (own_adam if isinstance(model, Flow) else adam)(model.parameters())
+    """Return a maximum-likelihood step: clear the gradients, mean log-density, backward, Adam.
+
+    Ours takes the gradients as our trainer does.
+    """
+    own = isinstance(model, Flow)
+    optimizer = (own_adam if own else adam)(model.parameters())
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        (-log_prob(x).mean()).backward()
+        with gradients_by_backward() if own else nullcontext():
+            loss = -log_prob(x).mean()
+        loss.backward()
         optimizer.step()
 
     return step

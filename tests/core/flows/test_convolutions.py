@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from nfkd.flows import convolutions
-from nfkd.flows.convolutions import Convolve, fold, unfold
+from nfkd.flows.convolutions import Convolve
+from nfkd.flows.windows import Windows, parts_of_images
 
 FACTORS = (1.0, 1.0, 3.0)
 SIZES = [(2, 3, 4, 5, 4), (1, 1, 1, 1, 2), (3, 2, 2, 3, 1), (5, 3, 1, 4, 6)]
@@ -42,7 +43,7 @@ def found(*values: Tensor, narrow: bool = False) -> Tensor:
 
 
 @every_size
-@pytest.mark.parametrize("chunk", [1, 1 << 18])
+@pytest.mark.parametrize("chunk", [1, 27, 1 << 17])
 def test_outputs_and_gradients_are_those_of_torchs_convolutions(
     size: tuple[int, ...], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,7 +91,22 @@ def test_rounded_operands_give_almost_the_same() -> None:
         assert 0 < (rounded - exact).norm() / exact.norm() < 0.03
 
 
-def test_folding_is_the_transpose_of_unfolding() -> None:
-    x, rows = drawn(2, 3, 4, 5), drawn(2 * 3 * 4, 9 * 5, seed=1)
-    product = (unfold(x) * rows).sum()
-    torch.testing.assert_close(product, (x * fold(rows.clone(), (2, 3, 4))).sum(), rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("pixels", [1, 7, 24, 1000])
+def test_scattering_is_the_transpose_of_gathering(pixels: int, *, reverse: bool) -> None:
+    channels, size = 2, (4, 5, 3)
+    parts = parts_of_images(size, pixels)
+    counts = [part.height * part.width * size[2] for part in parts]
+    assert sum(counts) == 4 * 5 * 3
+    gathered, added = (
+        Windows(torch.zeros(9 * channels, max(counts)).double(), size, parts, reverse=reverse) for _ in range(2)
+    )
+    x = drawn(channels, *size)
+    gathered.image.copy_(x)
+    product = 0.0
+    for part, count in enumerate(counts):
+        rows = drawn(9 * channels, count, seed=part + 1)
+        product += float((gathered.gather(part) * rows).sum())
+        added.rows[part].copy_(rows)
+        added.scatter(part)
+    torch.testing.assert_close(product, float((x * added.image).sum()), rtol=1e-12, atol=1e-12)

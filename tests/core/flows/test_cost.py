@@ -83,10 +83,9 @@ def test_measuring_touches_no_module_of_another_thread(monkeypatch: pytest.Monke
     assert hooked == []
 
     cost._measure.cache_clear()
-    build = cost.build_flow
 
-    def build_while_another_thread_works(*arguments: object, **named: object) -> torch.nn.Module:
-        flow = build(*arguments, **named)  # type: ignore[arg-type]
+    def build_while_another_thread_works(config: FlowConfig, shape: tuple[int, ...], context: int) -> torch.nn.Module:
+        flow = build_flow(config, shape, context_features=context, device="meta")
 
         def work(*_: object) -> None:
             other = threading.Thread(target=lambda: bystander.log_prob(torch.rand(2, 1, 8, 8)).sum().backward())
@@ -96,7 +95,7 @@ def test_measuring_touches_no_module_of_another_thread(monkeypatch: pytest.Monke
         flow.register_forward_pre_hook(work)
         return flow
 
-    monkeypatch.setattr(cost, "build_flow", build_while_another_thread_works)
+    monkeypatch.setattr(cost, "meta_flow", build_while_another_thread_works)
     assert flow_cost(*CASES[2], 4) == counted
 
 

@@ -23,9 +23,9 @@ from nfkd.flows.architectures import build_flow
 from nfkd.flows.bijections import LUMixing
 from nfkd.flows.coupling import Coupling, FlowStep
 from nfkd.flows.flow import Entry, Flow
-from nfkd.flows.fused import plain_operations
+from nfkd.flows.fused import gradients_by_backward, plain_operations
 from nfkd.flows.fused_steps import StepRun, grouped
-from nfkd.flows.networks import CouplingNetwork
+from nfkd.flows.networks import CouplingNetwork, ZeroLast
 from nfkd.flows.precision import networks_in
 from nfkd.flows.transforms import ShiftScale
 from tests.core.flows.flow_cases import CASES, Shape, _name, batch, context_of, generator, shared
@@ -318,3 +318,67 @@ def test_a_pass_without_gradients_keeps_nothing_of_a_step(config: FlowConfig, sh
             flow.log_prob(torch.rand(2048, *shape, generator=generator()))
         peaks.append(counted.peak)
     assert peaks[1] < 1.3 * peaks[0]
+
+
+# --- gradients by backward --------------------------------------------------------------------------------------------
+
+ADDED = pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (Glow1DConfig(hidden=8, steps=2), (4,)),
+        (MAFConfig(hidden=8, steps=2), (4,)),
+        (NSFConfig(hidden=8, steps=2), (4,)),
+        (GlowConfig(hidden=8, levels=1, steps=2), (1, 8, 8)),
+    ],
+    ids=_name,
+)
+
+
+def by_backward(flow: Flow, x: Tensor) -> list[Tensor | None]:
+    with gradients_by_backward():
+        loss = flow.log_prob(x).sin().sum()
+    loss.backward()
+    return [parameter.grad for parameter in flow.parameters()]
+
+
+@ADDED
+def test_gradients_by_backward_are_those_of_torch_and_add_up(config: FlowConfig, shape: Shape) -> None:
+    flow, x = shared(config, shape, 0), examples(shape, 10, 2)
+    flow.zero_grad()
+    expected = torch.autograd.grad(flow.log_prob(x).sin().sum(), list(flow.parameters()))
+    torch.testing.assert_close(by_backward(flow, x), list(expected), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(by_backward(flow, x), [2 * each for each in expected], rtol=1e-12, atol=1e-12)
+    flow.zero_grad()
+
+
+def test_gradients_by_backward_call_hooks_and_leave_out_frozen_parameters() -> None:
+    flow, x = shared(Glow1DConfig(hidden=8, steps=2), (4,), 0), examples((4,), 10, 2)
+    first, second, *_ = flow.parameters()
+    first.requires_grad_(False)
+    frozen = by_backward(flow, x)
+    assert frozen[0] is None
+    flow.zero_grad()
+    hook = second.register_hook(lambda gradient: 3 * gradient)
+    try:
+        torch.testing.assert_close(by_backward(flow, x)[1], 3 * frozen[1])  # type: ignore[operator]
+    finally:
+        hook.remove()
+        first.requires_grad_()
+        flow.zero_grad()
+
+
+def test_a_result_that_is_changed_in_place_does_not_change_the_gradient_silently() -> None:
+    flow = shared(Glow1DConfig(hidden=8, steps=2), (4,), 0)
+    [z] = flow.encode(examples((4,), 10, 2)).parts
+    with pytest.raises(RuntimeError, match="inplace"):
+        z.add_(1)
+
+
+@pytest.mark.parametrize("raw", [-200.0, -88.0, -60.0, 60.0])
+def test_scales_near_zero_and_one_have_the_logarithms_of_the_modules(raw: float) -> None:
+    flow = build_flow(Glow1DConfig(hidden=8, steps=1), (4,), generator=generator())
+    for module in flow.modules():
+        if isinstance(module, ZeroLast):
+            nn.init.constant_(module.bias, raw)
+    fused, plain = both(lambda: ([flow.encode(torch.zeros(3, 4)).log_det], []))
+    torch.testing.assert_close(fused, plain, rtol=1e-6, atol=1e-6)

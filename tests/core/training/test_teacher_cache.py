@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from nfkd.flows.precision import Precision, networks_in
 from nfkd.planning.describe import describe
 from nfkd.planning.plans import described_cache, stage_costs
 from nfkd.planning.teacher_cache import TeacherCache
-from nfkd.training.control import Control
+from nfkd.protocol.events import RunChanged, RunEvent
+from nfkd.training.control import Control, LiveWeights
 from nfkd.training.job import execute_run
 from nfkd.training.measure_teacher import measure_teacher
+from nfkd.training.seed_run import seed_checkpoint
 from tests.core.tiny import digits, moons
 from tests.core.training.runs import TrainedRun, assert_same, stop_run
 
@@ -72,6 +75,26 @@ def test_a_resumed_run_is_the_same_bit_for_bit(trained: Trained, tmp_path: Path)
     stop_run(tmp_path / "run", config, "student", 13)
     assert execute_run(tmp_path / "run", config, lambda _: None, Control(), resume=True) == "finished"
     assert_same(trained(config).record.path, tmp_path / "run", config)
+
+
+def test_a_run_that_is_paused_while_the_passes_are_made_gives_its_weights(tmp_path: Path) -> None:
+    config, weights, control = cached(moons, seeds={"count": 1}), list[Future[LiveWeights]](), Control()
+    stop_run(tmp_path / "run", config, "student", 13)
+    checkpoint = seed_checkpoint(tmp_path / "run", config, config.seeds.first)
+    assert checkpoint is not None
+
+    def watch(event: RunEvent) -> None:
+        if isinstance(event, RunChanged) and event.row.state == "paused":
+            weights.append(control.live_weights())
+            weights[0].add_done_callback(lambda _: control.resume())
+
+    control.pause()
+    assert execute_run(tmp_path / "run", config, watch, control, resume=True) == "finished"
+    live = weights[0].result(timeout=0)
+    assert (live.stage, live.step) == ("student", 13)
+    stored = checkpoint.group("average") or checkpoint.group("model")
+    assert live.weights.keys() == stored.keys()
+    assert all(torch.equal(value, stored[name]) for name, value in live.weights.items())
 
 
 def test_what_is_cached_depends_on_size_and_steps() -> None:

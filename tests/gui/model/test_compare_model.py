@@ -204,6 +204,19 @@ def test_a_changed_run_is_read_again_and_its_group_changes(
     assert {group.key: group for group in model.groups} == before
 
 
+def test_a_run_that_changes_while_a_filter_hides_others_of_its_group_is_shown_as_it_is(
+    model: CompareModel, studio: Studio, script: Any, do: Do
+) -> None:
+    model.filter_by("student_test < 2.5")
+    assert [group.runs for group in model.groups] == [["/runs/deep/a1", "/runs/deep/a0"]]
+    row = msgspec.structs.replace(script.views["/runs/deep/a1"].row, tags=["new"])
+    script.emit(RunChanged(run="/runs/deep/a1", row=row))
+    do(settled(studio))
+    model.filter_by("")
+    [group] = [group for group in model.groups if len(group.rows) == 3]
+    assert group.rows[1].tags == ["new"]
+
+
 def test_a_run_knows_the_run_in_whose_folder_its_teacher_is(
     model: CompareModel, studio: Studio, script: Any, do: Do
 ) -> None:
@@ -245,21 +258,31 @@ def test_values_that_a_lost_engine_did_not_send_are_read_from_the_next_one(
 
 def test_values_of_many_runs_are_read_in_parts(studio: Studio, script: Any, do: Do, until: Do) -> None:
     for number in range(1200):
-        add(script, f"/runs/r{number:04}", {"student.hidden": float(number)}, digest=str(number))
+        add(script, f"/runs/r{number:04}", {"student.hidden": float(number // 2)}, digest=str(number // 2))
     model = CompareModel(studio)
 
     async def start() -> None:
         studio.start()
         await until(studio.rows_changed)
         await until(model.groups_changed)
-        assert len(model.groups) == 1200  # before any value has arrived
+        assert len(model.groups) == 600  # before any value has arrived
         await settled(studio)
 
     do(start())
     parts = [len(request.runs) for request in script.asked if isinstance(request, ReadRunValues)]
     assert parts == [50] * 24
-    model.filter_by("student.hidden >= 1190")
-    assert len(model.groups) == 10
+    model.filter_by("student.hidden >= 595")
+    assert len(model.groups) == 5
+    model.filter_by("")
+
+    async def group(*, grouped: bool) -> None:
+        model.group_seeds(grouped=grouped)
+        while len(model.groups) != (600 if grouped else 1200):
+            await until(model.groups_changed)
+
+    for grouped in (False, True):
+        do(group(grouped=grouped))
+    assert {group.values["student.hidden"] for group in model.groups} == set(map(float, range(600)))
 
 
 def test_what_the_user_chooses_while_runs_arrive_holds(studio: Studio, script: Any, do: Do, until: Do) -> None:
@@ -292,7 +315,7 @@ def test_what_the_user_chooses_while_runs_arrive_holds(studio: Studio, script: A
 def test_garbage_is_collected_again_however_the_loading_of_many_runs_ends(
     end: str, studio: Studio, script: Any, do: Do, until: Do, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nfkd_gui.model.compare._PATIENCE", 20)
+    monkeypatch.setattr("nfkd_gui.model.compare._PATIENCE", 500)
     for number in range(1100):
         add(script, f"/runs/{number}", {"student.hidden": float(number)})
     model = CompareModel(studio)

@@ -11,7 +11,8 @@ from nfkd.config import ExperimentConfig
 from nfkd_gui.model.compare_figures import MEASURES, figure_of, known_figures
 from nfkd_gui.model.run_columns import describe_column
 from nfkd_gui.model.run_groups import has_same_settings, make_group
-from nfkd_gui.model.setting_names import differing_settings, format_setting, setting_title
+from nfkd_gui.model.setting_names import differing_settings, find_differing, format_setting, setting_title
+from nfkd_gui.model.slices import run_steps
 from tests.gui.scripted_engine import row_of
 
 
@@ -60,6 +61,8 @@ def test_only_settings_of_students_that_differ_count() -> None:
     }
     second = first | {"student.hidden": 64.0, "data.kind": "mnist", "seeds.first": 4.0, "distillation.pool.share": 0.5}
     assert differing_settings([first, second]) == ["student.hidden", "distillation.pool.share"]
+    assert run_steps(find_differing([first, second], {"student.hidden", "student.steps"})) == ["student.hidden"]
+    assert differing_settings([]) == []
 
 
 def test_a_figure_of_one_layer_is_no_setting() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QImage, QMouseEvent
 from PySide6.QtTest import QTest
@@ -81,6 +82,11 @@ class Driver:
 
     def picture(self) -> QImage:
         return self.view.viewport().grab().toImage()
+
+    def black_pixels(self) -> int:
+        image = self.picture().convertToFormat(QImage.Format.Format_RGB32)
+        pixels = np.frombuffer(image.constBits(), np.uint32)
+        return int((pixels & 0xFFFFFF == 0).sum())
 
     def colours_around(self, point: QPoint, reach: int = 3) -> set[str]:
         """Return the colours of the pixels near a point of the view."""

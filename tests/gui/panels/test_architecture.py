@@ -6,12 +6,14 @@ import tomllib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QMenu, QToolButton
 from pytestqt.qtbot import QtBot
 
 from nfkd.config import ExperimentConfig
+from nfkd.protocol.data import DataPreview
 from nfkd.protocol.requests import Describe
 from tests.gui.panels.architecture_driver import MADE, Driver
 
@@ -38,6 +40,21 @@ def test_dragging_an_end_matches_another_layer_in_one_step_for_undo(drawing: Dri
 def test_the_end_at_the_student_can_be_dragged_too(drawing: Driver) -> None:
     drawing.drag(drawing.at_end("level1.step2", "student"), drawing.at_block("student", "level1.step1"))
     assert drawing.written() == [("level1.step1", "level1.step8"), MADE[1]]
+
+
+def test_a_problem_elsewhere_keeps_digits_dark_on_light(drawing: Driver) -> None:
+    experiment, data = drawing.studio.experiment, drawing.studio.data_preview
+    data.preview = DataPreview(images=np.zeros((1, 1, 8, 8), np.uint8))  # paper only, so no pixel is black
+    data.changed.emit()
+    assert not drawing.black_pixels()
+    training = experiment.document["training"] | {"learning_rate": "abc"}
+    experiment.edit(experiment.document | {"training": training})
+    data.changed.emit()
+    assert experiment.problems
+    assert not drawing.black_pixels()
+    data.preview = DataPreview(images=np.full((1, 1, 8, 8), 255, np.uint8))  # ink only
+    data.changed.emit()
+    assert drawing.black_pixels() > 100
 
 
 def test_a_drop_asks_the_engine_at_once(drawing: Driver, do: Callable[[Any], Any]) -> None:

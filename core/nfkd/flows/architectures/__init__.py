@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -17,7 +18,7 @@ from nfkd.flows.compiler import import_compiler_when_used
 from nfkd.flows.flow import Flow
 from nfkd.flows.isolation import plain_torch
 
-__all__ = ["ARCHITECTURES", "FlowError", "build_flow", "flow_problems", "flow_summary"]
+__all__ = ["ARCHITECTURES", "FlowError", "build_flow", "flow_problems", "flow_summary", "meta_flow"]
 
 
 import_compiler_when_used()
@@ -79,3 +80,12 @@ def build_flow(
         architecture = ARCHITECTURES[config.kind]
         flow = architecture.build(config, tuple(event_shape), context_features, None if on_meta else generator)
     return flow if device is None or on_meta else flow.to(device)
+
+
+@lru_cache(maxsize=8)
+def meta_flow(config: FlowConfig, event_shape: tuple[int, ...], context_features: int) -> Flow:
+    """Return the flow of a config on the meta device, the same for all callers, which must not change it.
+
+    Errors as `build_flow`.
+    """
+    return build_flow(config, event_shape, context_features=context_features, device="meta")

@@ -1,0 +1,92 @@
+"""Neighbours of pixels, gathered and added up, in images with the examples last, (C, H, W, B).
+
+A neighbour is then one offset for a whole row of all images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+_SPACING = 16
+"""Unused columns of a matrix: rows that are a power of two apart would share the same few lines of the cache."""
+
+_TORCH: Any = torch  # it exports no other names for its loops over tensors
+
+
+class Part(NamedTuple):
+    """Some pixels of all images: the first row and column, and how many of them."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+
+def parts_of_images(size: Sequence[int], pixels: int) -> list[Part]:
+    """Return parts of images, (H, W, B), of about this many pixels each: some rows, or a piece of one."""
+    height, width, batch = size
+    rows, columns = max(1, pixels // (width * batch)), min(width, max(1, pixels // batch))
+    starts = [(row, column) for row in range(0, height, rows) for column in range(0, width, columns)]
+    return [Part(row, column, min(rows, height - row), min(columns, width - column)) for row, column in starts]
+
+
+def matrix(rows: int, columns: int, like: Tensor, *first: int) -> Tensor:
+    """Return a matrix, or several, (*first, rows, columns), whose values are not set."""
+    return like.new_empty(*first, rows, columns + _SPACING)[..., :columns]
+
+
+class Windows:
+    """The 3×3 windows of images that are zero outside.
+
+    Parameters
+    ----------
+    rows
+        (9·channels, pixels of the largest part), for the windows of a part: nine rows for each channel.
+    size
+        (H, W, B).
+    parts
+        Of the images.
+    reverse
+        Whether each window is from its last pixel to its first.
+
+    Attributes
+    ----------
+    image
+        (channels, H, W, B).
+    rows
+        Those of each part.
+    """
+
+    def __init__(self, rows: Tensor, size: Sequence[int], parts: Sequence[Part], *, reverse: bool = False) -> None:
+        channels, (height, width, batch), spacing = len(rows) // 9, size, rows.stride(0)
+        self._padded = rows.new_zeros(channels, height + 2, width + 2, batch)
+        self.image = self._padded[:, 1:-1, 1:-1]
+        self.rows = [rows[:, : part.height * part.width * batch] for part in parts]
+        self._rows: list[list[Tensor]] = []
+        self._neighbours: list[list[Tensor]] = []
+        channel, row, column, _ = self._padded.stride()
+        for part in parts:
+            shape = (channels, part.height, part.width, batch)
+            strides = (9 * spacing, part.width * batch, batch, 1)
+            self._rows.append([rows.as_strided(shape, strides, each * spacing) for each in range(9)])
+            strides, first = (channel, row, column, 1), part.row * row + part.column * column
+            starts = [first + down * row + right * column for down in range(3) for right in range(3)]
+            neighbours = [self._padded.as_strided(shape, strides, start) for start in starts]
+            self._neighbours.append(neighbours[::-1] if reverse else neighbours)
+
+    def gather(self, part: int) -> Tensor:
+        """Set the rows of a part to the windows of the images, and return them."""
+        _TORCH._foreach_copy_(self._rows[part], self._neighbours[part])
+        return self.rows[part]
+
+    def scatter(self, part: int) -> None:
+        """Add the rows of a part to the windows of the images: the transpose of `gather`."""
+        _TORCH._foreach_add_(self._neighbours[part], self._rows[part])
+
+    def fill(self, values: Tensor) -> None:
+        """Set all pixels of each channel, and the border, to a value, (channels,)."""
+        self._padded.copy_(values.view(-1, 1, 1, 1))
