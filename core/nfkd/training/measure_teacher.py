@@ -10,10 +10,10 @@ import torch
 
 from nfkd.config.pool import PoolConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.known_passes import KnownPasses, teacher_passes
+from nfkd.distillation.known_passes import KnownPasses, TablePass, teacher_passes
 from nfkd.distillation.pool import Pool, PoolError, draw_pool
 from nfkd.evaluation.throughput import SPEED_COUNT
-from nfkd.flows.flow import Flow, Pass
+from nfkd.flows.flow import Flow
 from nfkd.flows.precision import Precision, networks_in
 from nfkd.planning.teacher_cache import TeacherCache
 
@@ -85,7 +85,7 @@ def _passes(
     count: int,
     timed: Callable[[Callable[[], Any]], float],
     precision: Precision,
-) -> tuple[Pass, float]:
+) -> tuple[TablePass, float]:
     """Return the teacher's passes over rows, and the seconds of those over `count` rows."""
     with networks_in(precision):
         seconds = timed(lambda: teacher_passes(teacher, rows, cache.layers))
