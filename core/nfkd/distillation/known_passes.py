@@ -131,8 +131,9 @@ def _looked_up(passes: TablePass, rows: Tensor, layers: Iterable[str]) -> list[T
     """Return what `_values` returns for some rows of known passes; the numbers of the rows are on the CPU."""
     numbers = to_device(rows, passes.log_prob.device)
     found = passes.table.index_select(0, numbers)
-    return [
-        found.as_strided((len(rows), *value.shape[1:]), value.stride(), value.storage_offset())
+    columns = found.shape[1]
+    return [  # not the stride between rows: torch sets that of a single row to another number
+        found.as_strided((len(rows), *value.shape[1:]), (columns, *value.stride()[1:]), value.storage_offset())
         for value in _values(passes, layers)
     ]
 

@@ -29,6 +29,7 @@ from nfkd.engine.relay import ALREADY_RUNNING, READY
 from nfkd.engine.relay import main as relay
 from nfkd.protocol.requests import EngineStatus, Refusal, Shutdown, Status
 from nfkd.terminal import INTERRUPTED, Parser, say, standard_streams
+from nfkd.training.freed_memory import keep_freed_memory
 
 _RETRY_SECONDS = 0.1
 
@@ -103,6 +104,7 @@ def serve(limits: Limits | None = None) -> int:
     if stat.S_ISREG(os.fstat(2).st_mode):
         os.ftruncate(2, 0)  # the log is this engine's only
     faulthandler.enable()  # a crash of native code leaves its stack in the log
+    keep_freed_memory()  # before the threads that train start
     if sys.platform != "win32" and os.path.exists(address()):  # noqa: PTH110
         os.unlink(address())  # noqa: PTH108 - left by a killed engine: this process holds the lock
     stuck: list[str] = []

@@ -11,8 +11,8 @@ import torch
 
 from nfkd.config import PoolConfig
 from nfkd.data import Batch, Dataset
-from nfkd.distillation.distiller import Loss
-from nfkd.distillation.known_passes import KnownPasses, teacher_passes
+from nfkd.distillation.distiller import Loss, freeze
+from nfkd.distillation.known_passes import KnownPasses, pass_over, teacher_passes
 from nfkd.distillation.matching import match_layers
 from nfkd.distillation.objectives import OBJECTIVES
 from nfkd.distillation.pool import draw_pool
@@ -111,6 +111,19 @@ def test_normalised_terms_take_the_variances_of_the_whole_batch(
     ]
     for each in found[1:]:
         torch.testing.assert_close(each.terms, found[0].terms)
+
+
+def test_a_single_known_row_is_the_row_of_every_example(flows: tuple[Flow, Flow], rows: Batch) -> None:
+    teacher = freeze(flows[1])
+    known = KnownPasses(train=teacher_passes(teacher, rows.take(slice(0, 1)), ["level1.step1"]))
+    index = torch.zeros(3, dtype=torch.long)
+    batch = replace(rows.take(index), train_rows=index)
+    with torch.no_grad():
+        expected = teacher(batch.x, trace=True)
+        found = pass_over(teacher, batch, known, trace=True)
+    torch.testing.assert_close(found.log_prob, expected.log_prob)
+    torch.testing.assert_close(found.latents.parts, expected.latents.parts)
+    torch.testing.assert_close(found.trace["level1.step1"], expected.trace["level1.step1"])
 
 
 def test_a_term_that_differentiates_the_teacher_lets_it_pass(
