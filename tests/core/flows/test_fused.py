@@ -7,7 +7,7 @@ import pickle
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig, MAFConfig, NSFConfig
 from nfkd.flows.architectures import build_flow
+from nfkd.flows.autoregressive import MaskedAutoregressive
 from nfkd.flows.bijections import LUMixing
 from nfkd.flows.coupling import Coupling, FlowStep
 from nfkd.flows.flow import Entry, Flow
@@ -234,6 +235,14 @@ def test_a_subclass_computes_what_it_defines() -> None:
                 parameter += 0.1
         flow = Flow((4,), [Entry("step", "Step", "step", (4,))], [step])
         torch.testing.assert_close(flow.encode(x).parts[0], step(x)[0])
+
+
+@pytest.mark.parametrize("bound", ["sigmoid", "tanh"])
+def test_autoregressive_layers_with_the_transform_of_couplings(bound: Literal["sigmoid", "tanh"]) -> None:
+    settings: Any = {"hidden": 8, "depth": 1, "context_features": 0, "generator": generator()}
+    steps = [MaskedAutoregressive(torch.arange(4), ShiftScale(bound), **settings).double() for _ in range(2)]
+    flow = Flow((4,), [Entry(f"step {number}", "Step", "step", (4,)) for number in range(2)], steps)
+    check(flow, (4,), 0)
 
 
 # --- where the modules are called -------------------------------------------------------------------------------------
