@@ -205,7 +205,7 @@ class RoundedNetworks(ImageNetworks):
         torch.addmm(b2, h1, f2.t(), out=h2).relu_()
         # oneDNN adds up neighbours in float32.
         kernel = f3.view(3, 3, len(b3), -1).flip(0, 1).permute(2, 3, 0, 1)
-        image = h2.view(*self._size, -1).permute(0, 3, 1, 2)
+        image = h2.view(*self._size, self._hidden).permute(0, 3, 1, 2)
         return functional.conv2d(image, kernel, b3, padding=1).permute(1, 2, 3, 0).to(x.dtype).contiguous()
 
     def _forget_room(self) -> None:
@@ -232,7 +232,7 @@ class RoundedNetworks(ImageNetworks):
             for total, rows in zip(self._of_biases, (d1, d2, self._border.flatten(0, 2)), strict=True):
                 torch.sum(rows, 0, dtype=total.dtype, out=total[step])
         kernel = f1.view(-1, 3, 3, len(x)).flip(1, 2).permute(3, 0, 1, 2)
-        image = d1.view(*self._size, -1).permute(0, 3, 1, 2)
+        image = d1.view(*self._size, self._hidden).permute(0, 3, 1, 2)
         return functional.conv2d(image, kernel, padding=1).permute(1, 2, 3, 0)
 
     @staticmethod

@@ -32,7 +32,7 @@ def parts_of_images(size: Sequence[int], pixels: int) -> list[Part]:
 
     Heights differ by one row at most, and widths by one column.
     """
-    height, width, batch = size
+    height, width, batch = size[0], size[1], max(1, size[2])
     rows = _pieces(height, pixels // (width * batch))
     columns = _pieces(width, pixels // batch)
     return [Part(row, column, down, right) for row, down in rows for column, right in columns]

@@ -27,7 +27,7 @@ from nfkd.flows.flow import Entry, Flow
 from nfkd.flows.fused import gradients_by_backward, plain_operations
 from nfkd.flows.fused_steps import StepRun, grouped
 from nfkd.flows.networks import CouplingNetwork, ZeroLast
-from nfkd.flows.precision import networks_in
+from nfkd.flows.precision import Precision, networks_in
 from nfkd.flows.transforms import ShiftScale
 from tests.core.flows.flow_cases import CASES, Shape, _name, batch, context_of, generator, shared
 
@@ -134,11 +134,24 @@ def check(flow: Flow, shape: Shape, features: int, *, changed_from: Results | No
 @every_fused
 def test_batches_of_any_size_and_layout(config: FlowConfig, shape: Shape, features: int) -> None:
     flow = shared(config, shape, features)
-    for count in (1, 2) if len(shape) == 3 else (0, 1, 2):
+    for count in (0, 1, 2):
         x, c = examples(shape, 4, 4)[: 2 * count : 2], context_of(features, 2)
         x, c = x.movedim(0, -1).contiguous().movedim(-1, 0), None if c is None else c[:count]
         fused, plain = both(lambda x=x, c=c: results(flow, x, c, trace=True))
         torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_samples_values_and_gradients_of_no_images(precision: Precision) -> None:
+    flow = copy.deepcopy(shared(GlowConfig(levels=2, steps=2, hidden=5), (1, 8, 8), 0)).float()
+    x = torch.zeros(0, 1, 8, 8, requires_grad=True)
+    with networks_in(precision):
+        assert flow.sample(0).shape == x.shape
+        value = flow.log_prob(x)
+    assert value.shape == (0,)
+    of_x, *of_parameters = torch.autograd.grad(value.sum(), [x, *flow.parameters()])
+    assert of_x.shape == x.shape
+    assert not any(each.any() for each in of_parameters)
 
 
 @every_fused
