@@ -59,7 +59,7 @@ class PartwiseNetworks(ImageNetworks):
 
     def _forget_room(self) -> None:
         """Forget the room of the passes."""
-        self._room = None
+        self._room, self._slopes = None, []
 
     def _make_room(self) -> _Room:
         """Return the room of the passes, made at the first call."""
@@ -306,4 +306,5 @@ class Convolve(FusedOperation):
         networks.prepare(matrices, trained=trained).copy_(gradient.permute(1, 2, 3, 0))
         of_x = networks.backward(0, inputs[0].permute(1, 2, 3, 0), hidden).permute(3, 0, 1, 2)
         of_parameters = networks.gradients()[0] if trained else [None] * PARAMETERS
+        networks.release()
         return [of_x.to(inputs[0].dtype).contiguous(), *of_parameters]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal
@@ -14,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.utils.parametrize import register_parametrization
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig, MAFConfig, NSFConfig
@@ -30,6 +27,7 @@ from nfkd.flows.networks import CouplingNetwork, ZeroLast
 from nfkd.flows.precision import Precision, networks_in
 from nfkd.flows.transforms import ShiftScale
 from tests.core.flows.flow_cases import CASES, Shape, _name, batch, context_of, generator, shared
+from tests.core.flows.living_bytes import LivingBytes
 
 
 def _runs(flow: Flow) -> list[StepRun]:
@@ -299,29 +297,6 @@ def test_second_derivatives_have_the_precision_of_the_pass() -> None:
     torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
-class LivingBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that exist at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.peak, self._now, self._known = 0, 0, set[int]()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        outputs = func(*args, **(kwargs or {}))
-        for each in tree_leaves(outputs):
-            if isinstance(each, Tensor) and each.untyped_storage().data_ptr() not in self._known:
-                storage = each.untyped_storage()
-                self._known.add(storage.data_ptr())
-                self._now += storage.nbytes()
-                self.peak = max(self.peak, self._now)
-                weakref.finalize(storage, self._freed, storage.data_ptr(), storage.nbytes())
-        return outputs
-
-    def _freed(self, address: int, size: int) -> None:
-        self._known.discard(address)
-        self._now -= size
-
-
 @pytest.mark.parametrize(
     ("config", "shape"),
     [
@@ -340,6 +315,20 @@ def test_a_pass_without_gradients_keeps_nothing_of_a_step(config: FlowConfig, sh
             flow.log_prob(torch.rand(2048, *shape, generator=generator()))
         peaks.append(counted.peak)
     assert peaks[1] < 1.3 * peaks[0]
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_nothing_of_a_pass_backwards_lives_as_long_as_the_loss(*, trained: bool) -> None:
+    flow = build_flow(GlowConfig(levels=1, steps=2, hidden=64), (1, 16, 16), generator=generator())
+    flow.requires_grad_(trained)
+    x, kept = torch.rand(16, 1, 16, 16, generator=generator()).requires_grad_(), []
+    for form in (nullcontext, plain_operations):
+        with form(), LivingBytes() as counted:
+            loss = flow.log_prob(x).sum()
+            gradients = torch.autograd.grad(loss, [x, *(flow.parameters() if trained else [])])
+        kept.append(counted.now)
+        del loss, gradients
+    assert kept[0] < 1.2 * kept[1]
 
 
 # --- gradients by backward --------------------------------------------------------------------------------------------
