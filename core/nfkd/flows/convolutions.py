@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from nfkd.flows.fused import FusedOperation
 from nfkd.flows.image_networks import ImageNetworks
-from nfkd.flows.windows import Part, Windows, matrix, parts_of_images
+from nfkd.flows.windows import ImageTile, Windows, matrix, parts_of_images
 
 CHUNK = 1 << 17
 """Hidden values that a thread computes at once: in float32, 0.5 MB a layer, so both layers stay in the cache."""
@@ -26,6 +26,9 @@ PARAMETERS = 9
 
 class PartwiseNetworks(ImageNetworks):
     """Networks whose matrices have a column for each pixel, computed for a part of the images at a time.
+
+    The size of a part depends on `torch.get_num_threads()`. Gradients are added up part by part, so their last bits
+    depend on the number of threads.
 
     Parameters
     ----------
@@ -149,7 +152,7 @@ class _Room:
         The inputs, and the outputs or the gradient by them.
     """
 
-    def __init__(self, inputs: Tensor, outputs: Tensor, size: Sequence[int], parts: Sequence[Part]) -> None:
+    def __init__(self, inputs: Tensor, outputs: Tensor, size: Sequence[int], parts: Sequence[ImageTile]) -> None:
         inputs[-1].fill_(1)
         self.inputs = [inputs[:, : part.height * part.width * size[2]] for part in parts]
         self.x = Windows(inputs[:-1], size, parts)

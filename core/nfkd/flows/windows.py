@@ -18,8 +18,8 @@ _SPACING = 16
 _TORCH: Any = torch  # it exports no other names for its loops over tensors
 
 
-class Part(NamedTuple):
-    """Some pixels of all images: the first row and column, and how many of them."""
+class ImageTile(NamedTuple):
+    """The same rectangle of pixels in all images: its first row and column, and how many of each."""
 
     row: int
     column: int
@@ -27,7 +27,7 @@ class Part(NamedTuple):
     width: int
 
 
-def parts_of_images(size: Sequence[int], pixels: int) -> list[Part]:
+def parts_of_images(size: Sequence[int], pixels: int) -> list[ImageTile]:
     """Return parts of images, (H, W, B), of at most this many pixels each: some rows, or at least a pixel of one.
 
     Heights differ by one row at most, and widths by one column.
@@ -35,7 +35,7 @@ def parts_of_images(size: Sequence[int], pixels: int) -> list[Part]:
     height, width, batch = size[0], size[1], max(1, size[2])
     rows = _pieces(height, pixels // (width * batch))
     columns = _pieces(width, pixels // batch)
-    return [Part(row, column, down, right) for row, down in rows for column, right in columns]
+    return [ImageTile(row, column, down, right) for row, down in rows for column, right in columns]
 
 
 def _pieces(length: int, longest: int) -> list[tuple[int, int]]:
@@ -72,7 +72,7 @@ class Windows:
         Those of each part.
     """
 
-    def __init__(self, rows: Tensor, size: Sequence[int], parts: Sequence[Part], *, reverse: bool = False) -> None:
+    def __init__(self, rows: Tensor, size: Sequence[int], parts: Sequence[ImageTile], *, reverse: bool = False) -> None:
         channels, (height, width, batch), spacing = len(rows) // 9, size, rows.stride(0)
         self._padded = rows.new_zeros(channels, height + 2, width + 2, batch)
         self.image = self._padded[:, 1:-1, 1:-1]

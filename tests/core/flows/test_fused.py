@@ -328,7 +328,7 @@ def test_nothing_of_a_pass_backwards_lives_as_long_as_the_loss(*, trained: bool)
             gradients = torch.autograd.grad(loss, [x, *(flow.parameters() if trained else [])])
         kept.append(counted.now)
         del loss, gradients
-    assert kept[0] < 1.2 * kept[1]
+    assert kept[0] < 1.5 * kept[1]
 
 
 # --- gradients by backward --------------------------------------------------------------------------------------------
