@@ -24,7 +24,10 @@ class Squeeze(Layer):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the squeezed x and a log-determinant of zero."""
-        return functional.pixel_unshuffle(x, 2), x.new_zeros(len(x))
+        batch, channels, height, width = x.shape
+        if not batch:  # torch's function would return x
+            return x.reshape(0, 4 * channels, height // 2, width // 2), x.new_zeros(0)
+        return functional.pixel_unshuffle(x, 2), x.new_zeros(batch)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the image."""

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from nfkd.flows.fused import FusedOperation
 from nfkd.flows.image_networks import ImageNetworks
-from nfkd.flows.windows import Part, Windows, matrix, parts_of_images
+from nfkd.flows.windows import ImageTile, Windows, matrix, parts_of_images
 
 CHUNK = 1 << 17
 """Hidden values that a thread computes at once: in float32, 0.5 MB a layer, so both layers stay in the cache."""
@@ -26,6 +26,9 @@ PARAMETERS = 9
 
 class PartwiseNetworks(ImageNetworks):
     """Networks whose matrices have a column for each pixel, computed for a part of the images at a time.
+
+    The size of a part depends on `torch.get_num_threads()`. Gradients are added up part by part, so their last bits
+    depend on the number of threads.
 
     Parameters
     ----------
@@ -59,7 +62,7 @@ class PartwiseNetworks(ImageNetworks):
 
     def _forget_room(self) -> None:
         """Forget the room of the passes."""
-        self._room = None
+        self._room, self._slopes = None, []
 
     def _make_room(self) -> _Room:
         """Return the room of the passes, made at the first call."""
@@ -149,7 +152,7 @@ class _Room:
         The inputs, and the outputs or the gradient by them.
     """
 
-    def __init__(self, inputs: Tensor, outputs: Tensor, size: Sequence[int], parts: Sequence[Part]) -> None:
+    def __init__(self, inputs: Tensor, outputs: Tensor, size: Sequence[int], parts: Sequence[ImageTile]) -> None:
         inputs[-1].fill_(1)
         self.inputs = [inputs[:, : part.height * part.width * size[2]] for part in parts]
         self.x = Windows(inputs[:-1], size, parts)
@@ -205,7 +208,7 @@ class RoundedNetworks(ImageNetworks):
         torch.addmm(b2, h1, f2.t(), out=h2).relu_()
         # oneDNN adds up neighbours in float32.
         kernel = f3.view(3, 3, len(b3), -1).flip(0, 1).permute(2, 3, 0, 1)
-        image = h2.view(*self._size, -1).permute(0, 3, 1, 2)
+        image = h2.view(*self._size, self._hidden).permute(0, 3, 1, 2)
         return functional.conv2d(image, kernel, b3, padding=1).permute(1, 2, 3, 0).to(x.dtype).contiguous()
 
     def _forget_room(self) -> None:
@@ -232,7 +235,7 @@ class RoundedNetworks(ImageNetworks):
             for total, rows in zip(self._of_biases, (d1, d2, self._border.flatten(0, 2)), strict=True):
                 torch.sum(rows, 0, dtype=total.dtype, out=total[step])
         kernel = f1.view(-1, 3, 3, len(x)).flip(1, 2).permute(3, 0, 1, 2)
-        image = d1.view(*self._size, -1).permute(0, 3, 1, 2)
+        image = d1.view(*self._size, self._hidden).permute(0, 3, 1, 2)
         return functional.conv2d(image, kernel, padding=1).permute(1, 2, 3, 0)
 
     @staticmethod
@@ -306,4 +309,5 @@ class Convolve(FusedOperation):
         networks.prepare(matrices, trained=trained).copy_(gradient.permute(1, 2, 3, 0))
         of_x = networks.backward(0, inputs[0].permute(1, 2, 3, 0), hidden).permute(3, 0, 1, 2)
         of_parameters = networks.gradients()[0] if trained else [None] * PARAMETERS
+        networks.release()
         return [of_x.to(inputs[0].dtype).contiguous(), *of_parameters]

@@ -105,8 +105,9 @@ def fusible(*inputs: Tensor) -> bool:
 def kernels_alone() -> AbstractContextManager[None]:
     """Return a context in which operations call the CPU's kernels without torch's records for gradients.
 
-    It takes half of the time of small operations and views. Tensors do not know there that they are views, and changes
-    in place are not counted: use it only for tensors of one's own.
+    Small operations and views then take half of the time. Views made there are not recorded as views, and changes in
+    place are not counted. So change in place only tensors made in the block, never inputs, parameters or saved tensors,
+    and return no view made there of a tensor that is saved for the gradient: torch could not refuse to change it.
     """
     return _ExcludeDispatchKeyGuard(_RECORDS)
 

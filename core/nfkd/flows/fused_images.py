@@ -91,13 +91,14 @@ class ImageRun(Run):
                 torch.sum(rows, 1, out=of_bias[step])
             torch.mm(matrices[step].t(), rows, out=_rows(other))
             gradient, other, after = other, gradient, images
-        of_x = gradient.permute(3, 0, 1, 2)
+        of_x, of_networks = gradient.permute(3, 0, 1, 2), networks.gradients() if trained else []
+        networks.release()
         if not trained:
             return [of_x, *[None] * (len(inputs) - 1)]
         of_mixing = mixing.unfold(mixed, of_matrix, of_bias)
         mixing.add_of_log_det(of_mixing, x.shape[2] * x.shape[3] * of_changes.sum(1))
         of_mixings = zip(*(each.unbind() for each in of_mixing), strict=True)
-        of_each = zip(of_mixings, networks.gradients(), strict=True)
+        of_each = zip(of_mixings, of_networks, strict=True)
         return [of_x, *(gradient for mixing, network in of_each for gradient in (*mixing, *network))]
 
     @staticmethod

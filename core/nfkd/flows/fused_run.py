@@ -15,7 +15,9 @@ from nfkd.flows.step_parts import StepParts
 
 
 class Run(FusedOperation):
-    """The steps as an operation: from x, the context if any, and all parameters, to changes, (K, B), and states.
+    """The steps as an operation: from x, the context if any, and all parameters, to changes and states.
+
+    Changes are those of the log-determinant, (K, B), or their sum over the steps, (B,), with `sums`.
 
     Parameters
     ----------
@@ -31,7 +33,7 @@ class Run(FusedOperation):
     Attributes
     ----------
     sums
-        Whether changes are added up, (B,).
+        Whether changes are added up over the steps.
     """
 
     sums: bool = False

@@ -60,8 +60,11 @@ class ImageNetworks(ABC):
         """
 
     def release(self) -> list[Tensor]:
-        """Forget the matrices and the room of the passes; return the matrices, which `prepare` needs."""
-        matrices, self._matrices = self._matrices, []
+        """Forget the matrices, gradients and room of the passes; return the matrices, which `prepare` needs.
+
+        The graph keeps this object as long as the loss.
+        """
+        matrices, self._matrices, self._of_matrices, self._of_biases = self._matrices, [], [], []
         self._forget_room()
         return matrices
 
@@ -95,7 +98,7 @@ class ImageNetworks(ABC):
         """Return the gradients by the weights, (K, outputs, inputs, 9 or 1), from those by the matrices."""
 
     def gradients(self) -> list[list[Tensor]]:
-        """Return the gradients by the parameters of each step, after `backward` of all steps."""
+        """Return the gradients by the parameters of each step, after `backward` of all steps; `release` follows."""
         products = [each * matrix for each, matrix in zip(self._of_matrices, self._matrices, strict=True)]
         of_weights, of_scales = self._unfolded(self._of_matrices), self._unfolded(products)
         found: list[Sequence[Tensor]] = []
@@ -108,5 +111,4 @@ class ImageNetworks(ABC):
                 of_log_scale.mul_(factor)
             of_weight = of_weight.contiguous().mul_(scale[..., None, None]).unflatten(3, (side, side))
             found += [each.unbind() for each in (of_weight, of_bias * scale, of_log_scale)]
-        self.release()
         return [list(each) for each in zip(*found, strict=True)]

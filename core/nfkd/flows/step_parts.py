@@ -222,7 +222,8 @@ def kind_of(layer: object) -> object:
         return (type(mixing), type(network), transform, _shapes(layer)) if vectors or _for_images(layer) else None
     if isinstance(layer, MaskedAutoregressive) and len(layer.network.weights):
         transform = rows_of(layer.transform)
-        return None if transform is None else (transform, _shapes(layer))
+        # The last layer of a masked network folds no offset.
+        return None if transform is None or transform.offset else (transform, _shapes(layer))
     return None
 
 

@@ -6,6 +6,7 @@ A neighbour is then one offset for a whole row of all images.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -17,8 +18,8 @@ _SPACING = 16
 _TORCH: Any = torch  # it exports no other names for its loops over tensors
 
 
-class Part(NamedTuple):
-    """Some pixels of all images: the first row and column, and how many of them."""
+class ImageTile(NamedTuple):
+    """The same rectangle of pixels in all images: its first row and column, and how many of each."""
 
     row: int
     column: int
@@ -26,12 +27,22 @@ class Part(NamedTuple):
     width: int
 
 
-def parts_of_images(size: Sequence[int], pixels: int) -> list[Part]:
-    """Return parts of images, (H, W, B), of about this many pixels each: some rows, or a piece of one."""
-    height, width, batch = size
-    rows, columns = max(1, pixels // (width * batch)), min(width, max(1, pixels // batch))
-    starts = [(row, column) for row in range(0, height, rows) for column in range(0, width, columns)]
-    return [Part(row, column, min(rows, height - row), min(columns, width - column)) for row, column in starts]
+def parts_of_images(size: Sequence[int], pixels: int) -> list[ImageTile]:
+    """Return parts of images, (H, W, B), of at most this many pixels each: some rows, or at least a pixel of one.
+
+    Heights differ by one row at most, and widths by one column.
+    """
+    height, width, batch = size[0], size[1], max(1, size[2])
+    rows = _pieces(height, pixels // (width * batch))
+    columns = _pieces(width, pixels // batch)
+    return [ImageTile(row, column, down, right) for row, down in rows for column, right in columns]
+
+
+def _pieces(length: int, longest: int) -> list[tuple[int, int]]:
+    """Return starts and lengths of the fewest pieces of a length that are not longer; they differ by one at most."""
+    count = -(-length // max(1, longest))
+    ends = [length * number // count for number in range(count + 1)]
+    return [(start, end - start) for start, end in pairwise(ends)]
 
 
 def matrix(rows: int, columns: int, like: Tensor, *first: int) -> Tensor:
@@ -61,7 +72,7 @@ class Windows:
         Those of each part.
     """
 
-    def __init__(self, rows: Tensor, size: Sequence[int], parts: Sequence[Part], *, reverse: bool = False) -> None:
+    def __init__(self, rows: Tensor, size: Sequence[int], parts: Sequence[ImageTile], *, reverse: bool = False) -> None:
         channels, (height, width, batch), spacing = len(rows) // 9, size, rows.stride(0)
         self._padded = rows.new_zeros(channels, height + 2, width + 2, batch)
         self.image = self._padded[:, 1:-1, 1:-1]

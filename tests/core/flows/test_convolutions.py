@@ -59,6 +59,23 @@ def test_outputs_and_gradients_are_those_of_torchs_convolutions(
         torch.testing.assert_close(found(*values), results[1][0], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("height", "width", "pixels"), [(14, 14, 13 * 14), (4, 5, 3 * 5), (1, 14, 13)])
+def test_only_the_hidden_layers_are_kept(height: int, width: int, pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a part may have nearly all rows, or nearly all columns."""
+    batch, hidden = 11, 32
+    monkeypatch.setattr(convolutions, "CHUNK", -(-pixels * batch * hidden // torch.get_num_threads()))
+    values, kept = inputs((batch, 1, height, width, 1), hidden), dict[int, int]()
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        found(*values)
+    layers = 2 * hidden * batch * height * width * values[0].itemsize
+    assert sum(kept.values()) < 1.25 * layers + 3 * sum(each.nbytes for each in values)
+
+
 def test_second_derivatives_agree_with_finite_differences() -> None:
     values = inputs((2, 1, 2, 3, 2), hidden=2)
     assert torch.autograd.gradcheck(found, values)
@@ -98,6 +115,8 @@ def test_scattering_is_the_transpose_of_gathering(pixels: int, *, reverse: bool)
     parts = parts_of_images(size, pixels)
     counts = [part.height * part.width * size[2] for part in parts]
     assert sum(counts) == 4 * 5 * 3
+    for sizes in ({part.height for part in parts}, {part.width for part in parts}):
+        assert max(sizes) - min(sizes) <= 1
     gathered, added = (
         Windows(torch.zeros(9 * channels, max(counts)).double(), size, parts, reverse=reverse) for _ in range(2)
     )

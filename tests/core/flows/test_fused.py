@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import copy
 import pickle
-import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.utils.parametrize import register_parametrization
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from nfkd.config import Glow1DConfig, GlowConfig
 from nfkd.config.flows import FlowConfig, MAFConfig, NSFConfig
 from nfkd.flows.architectures import build_flow
+from nfkd.flows.autoregressive import MaskedAutoregressive
 from nfkd.flows.bijections import LUMixing
 from nfkd.flows.coupling import Coupling, FlowStep
 from nfkd.flows.flow import Entry, Flow
 from nfkd.flows.fused import gradients_by_backward, plain_operations
 from nfkd.flows.fused_steps import StepRun, grouped
 from nfkd.flows.networks import CouplingNetwork, ZeroLast
-from nfkd.flows.precision import networks_in
+from nfkd.flows.precision import Precision, networks_in
 from nfkd.flows.transforms import ShiftScale
 from tests.core.flows.flow_cases import CASES, Shape, _name, batch, context_of, generator, shared
+from tests.core.flows.living_bytes import LivingBytes
 
 
 def _runs(flow: Flow) -> list[StepRun]:
@@ -133,11 +132,24 @@ def check(flow: Flow, shape: Shape, features: int, *, changed_from: Results | No
 @every_fused
 def test_batches_of_any_size_and_layout(config: FlowConfig, shape: Shape, features: int) -> None:
     flow = shared(config, shape, features)
-    for count in (1, 2) if len(shape) == 3 else (0, 1, 2):
+    for count in (0, 1, 2):
         x, c = examples(shape, 4, 4)[: 2 * count : 2], context_of(features, 2)
         x, c = x.movedim(0, -1).contiguous().movedim(-1, 0), None if c is None else c[:count]
         fused, plain = both(lambda x=x, c=c: results(flow, x, c, trace=True))
         torch.testing.assert_close(fused, plain, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_samples_values_and_gradients_of_no_images(precision: Precision) -> None:
+    flow = copy.deepcopy(shared(GlowConfig(levels=2, steps=2, hidden=5), (1, 8, 8), 0)).float()
+    x = torch.zeros(0, 1, 8, 8, requires_grad=True)
+    with networks_in(precision):
+        assert flow.sample(0).shape == x.shape
+        value = flow.log_prob(x)
+    assert value.shape == (0,)
+    of_x, *of_parameters = torch.autograd.grad(value.sum(), [x, *flow.parameters()])
+    assert of_x.shape == x.shape
+    assert not any(each.any() for each in of_parameters)
 
 
 @every_fused
@@ -236,6 +248,14 @@ def test_a_subclass_computes_what_it_defines() -> None:
         torch.testing.assert_close(flow.encode(x).parts[0], step(x)[0])
 
 
+@pytest.mark.parametrize("bound", ["sigmoid", "tanh"])
+def test_autoregressive_layers_with_the_transform_of_couplings(bound: Literal["sigmoid", "tanh"]) -> None:
+    settings: Any = {"hidden": 8, "depth": 1, "context_features": 0, "generator": generator()}
+    steps = [MaskedAutoregressive(torch.arange(4), ShiftScale(bound), **settings).double() for _ in range(2)]
+    flow = Flow((4,), [Entry(f"step {number}", "Step", "step", (4,)) for number in range(2)], steps)
+    check(flow, (4,), 0)
+
+
 # --- where the modules are called -------------------------------------------------------------------------------------
 
 
@@ -277,29 +297,6 @@ def test_second_derivatives_have_the_precision_of_the_pass() -> None:
     torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
-class LivingBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that exist at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.peak, self._now, self._known = 0, 0, set[int]()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        outputs = func(*args, **(kwargs or {}))
-        for each in tree_leaves(outputs):
-            if isinstance(each, Tensor) and each.untyped_storage().data_ptr() not in self._known:
-                storage = each.untyped_storage()
-                self._known.add(storage.data_ptr())
-                self._now += storage.nbytes()
-                self.peak = max(self.peak, self._now)
-                weakref.finalize(storage, self._freed, storage.data_ptr(), storage.nbytes())
-        return outputs
-
-    def _freed(self, address: int, size: int) -> None:
-        self._known.discard(address)
-        self._now -= size
-
-
 @pytest.mark.parametrize(
     ("config", "shape"),
     [
@@ -318,6 +315,20 @@ def test_a_pass_without_gradients_keeps_nothing_of_a_step(config: FlowConfig, sh
             flow.log_prob(torch.rand(2048, *shape, generator=generator()))
         peaks.append(counted.peak)
     assert peaks[1] < 1.3 * peaks[0]
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_nothing_of_a_pass_backwards_lives_as_long_as_the_loss(*, trained: bool) -> None:
+    flow = build_flow(GlowConfig(levels=1, steps=2, hidden=64), (1, 16, 16), generator=generator())
+    flow.requires_grad_(trained)
+    x, kept = torch.rand(16, 1, 16, 16, generator=generator()).requires_grad_(), []
+    for form in (nullcontext, plain_operations):
+        with form(), LivingBytes() as counted:
+            loss = flow.log_prob(x).sum()
+            gradients = torch.autograd.grad(loss, [x, *(flow.parameters() if trained else [])])
+        kept.append(counted.now)
+        del loss, gradients
+    assert kept[0] < 1.5 * kept[1]
 
 
 # --- gradients by backward --------------------------------------------------------------------------------------------
