@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -162,8 +162,8 @@ class RunWriter:
         for where, batches in points.items():
             columns = [(batch.values, batch.times, batch.steps) for batch in batches]
             # The steps come last, because readers count them.
-            nodes = [self._nodes[f"{where}/{key}"] for key in ("value", "time", "step")]
-            _append(nodes, [np.concatenate(values) for values in zip(*columns, strict=True)])
+            for key, values in zip(("value", "time", "step"), zip(*columns, strict=True), strict=True):
+                _append(self._nodes[f"{where}/{key}"], np.concatenate(values))
 
     def _flags(self, where: str, flags: np.ndarray | None, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
         """Return the flags of a row; none in a file of an older version, which has no place for them."""
@@ -171,8 +171,8 @@ class RunWriter:
 
     def _row(self, where: str, step: int, **values: np.ndarray | float) -> None:
         for key, value in values.items():
-            _append([self._nodes[f"{where}/{key}"]], [np.asarray(value)[None]])
-        _append([self._nodes[f"{where}/step"]], [np.array([step])])
+            _append(self._nodes[f"{where}/{key}"], np.asarray(value)[None])
+        _append(self._nodes[f"{where}/step"], np.array([step]))
 
     def flush(self) -> None:
         """Write all data to the disk.
@@ -274,16 +274,11 @@ def _open_swmr(path: Path) -> Node:
     return h5py.File(h5py.h5f.open(os.fsencode(path), flags, writer_access()))
 
 
-def _append(datasets: Sequence[Node], columns: Sequence[np.ndarray]) -> None:
-    """Add rows at the end of datasets of one shape, in order, by h5py's low-level interface.
-
-    Its slices take three times as long for a few numbers. What to write where is described once for all datasets.
-    """
-    size, *row = datasets[0].id.shape
-    count = len(columns[0])
-    extent = (size + count, *row)
-    source, target = h5py.h5s.create_simple((count, *row)), h5py.h5s.create_simple(extent)
-    target.select_hyperslab((size, *[0] * len(row)), (count, *row))
-    for dataset, values in zip(datasets, columns, strict=True):
-        dataset.id.set_extent(extent)
-        dataset.id.write(source, target, np.ascontiguousarray(values))
+def _append(dataset: Node, values: np.ndarray) -> None:
+    """Add rows at the end, by h5py's low-level interface: its slices take three times as long for a few numbers."""
+    target, values = dataset.id, np.ascontiguousarray(values)
+    size, *row = target.shape
+    target.set_extent((size + len(values), *row))
+    space = target.get_space()
+    space.select_hyperslab((size, *[0] * len(row)), (len(values), *row))
+    target.write(h5py.h5s.create_simple(values.shape), space, values)
