@@ -64,10 +64,12 @@ def reached(folder: Path, monkeypatch: pytest.MonkeyPatch, address: str = "127.0
 def events_a_second(connection: EngineConnection) -> float:
     connection.request(ask.Status())
     start = time.perf_counter()
-    connection.request(queue.PauseQueue(paused=False))
+    connection.request(queue.PauseQueue(paused=False), keep_events=True)
     count = 0
     while count < EVENTS:
-        count += isinstance(connection.next_event(60.0), events.CurvePoints)
+        event = connection.next_event(60.0)
+        assert event is not None
+        count += isinstance(event, events.CurvePoints)
     return count / (time.perf_counter() - start)
 
 
