@@ -22,6 +22,7 @@ from nfkd.data import DataSplit, load_dataset
 from nfkd.distillation.distiller import Likelihood
 from nfkd.flows.architectures import build_flow
 from nfkd.training import read_ahead
+from nfkd.training.freed_memory import keep_freed_memory
 from nfkd.training.state import StageState
 from nfkd.training.step import make_step
 
@@ -75,6 +76,7 @@ def timed_reads(found: list[float]) -> Iterator[None]:
 def main(data: str, steps: int) -> None:
     """Load, train and print."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the trainer does
     import h5py  # noqa: F401 - not counted as memory of the data
     import polars as pl  # noqa: F401
     import scipy.stats  # noqa: F401
