@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,38 @@ def test_tables_without_noise_are_read_ahead_also_with_draws(tmp_path: Path, mon
         with reading_ahead(dataset, Batches(len(dataset.train), 8, torch.Generator())) as found:
             assert (found is not dataset) is ahead
             assert found.training_batch(index, *[torch.Generator().manual_seed(1)] * 2).x.equal(expected.x)
+
+
+class Watched:
+    """Examples that note which threads read them."""
+
+    def __init__(self, whole: Any) -> None:
+        self.whole, self.shape, self.threads = whole, whole.shape, list[str]()
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        self.threads.append(threading.current_thread().name)
+        return np.asarray(self.whole[index])
+
+
+@pytest.mark.parametrize(("slow", "in_reader"), [(math.inf, 0), (-1.0, 6)], ids=["fast", "slow"])
+def test_rows_are_read_ahead_only_where_reading_is_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: float, in_reader: int
+) -> None:
+    keep_on_disk(monkeypatch)
+    monkeypatch.setattr("nfkd.training.read_ahead._SLOW", slow)
+    dataset = loading.load_dataset(rows(tmp_path, "npy").data)
+    watched: Any = Watched(dataset.train.values)
+    dataset = replace(dataset, train=replace(dataset.train, values=watched))
+    batches = Batches(len(dataset.train), 16, torch.Generator().manual_seed(1))
+    with reading_ahead(dataset, batches) as found:
+        for _ in range(8):
+            index = batches.next().numpy()
+            assert np.array_equal(found.train.take(index).values, watched.whole[index])
+    assert sum(name.startswith("reader") for name in watched.threads) >= in_reader
+    assert (in_reader > 0) is any(name.startswith("reader") for name in watched.threads)
 
 
 def test_a_file_that_changes_in_a_run_ends_it_resumably(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
