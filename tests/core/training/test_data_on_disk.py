@@ -117,7 +117,7 @@ def test_rows_are_read_ahead_only_where_reading_is_slow(
     with reading_ahead(dataset, batches) as found:
         for _ in range(8):
             index = batches.next().numpy()
-            assert np.array_equal(found.train.take(index).values, watched.whole[index])
+            assert np.array_equal(np.asarray(found.train.take(index).values), watched.whole[index])
     assert sum(name.startswith("reader") for name in watched.threads) >= in_reader
     assert (in_reader > 0) is any(name.startswith("reader") for name in watched.threads)
 
