@@ -49,7 +49,8 @@ def complete(text: str, names: Collection[str], values_of: Callable[[str], Seque
         return _matching(part, OPERATORS)
     if last in {"", "(", *_JOINS}:
         return _matching(part, sorted(names, key=len)) if len(part) >= _LEAST else Completion()
-    return _matching(part, _JOINS[:2]) if len(before) > 1 else Completion()
+    begun = bool(part) or whole[-1:].isspace()  # directly after a value nothing follows yet
+    return _matching(part, _JOINS[:2]) if begun and len(before) > 1 else Completion()
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QStringListModel, Qt, QTimer, Signal
+from PySide6.QtCore import QModelIndex, QStringListModel, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QCompleter, QLineEdit, QListView, QWidget
 
@@ -63,6 +63,7 @@ class FilterField(QLineEdit):
             room = self.rect()
             room.setWidth(max(room.width(), scaled(_POPUP)))
             self._completer.complete(room)
+            self._popup.setCurrentIndex(QModelIndex())  # Enter ends the filter unless an arrow key chose a proposal
 
     def insert_option(self, option: str) -> None:
         """Put a proposal in place of the token at the cursor."""

@@ -33,6 +33,7 @@ def options(text: str) -> list[str]:
         ("student.hidden < 6", ["64"]),
         ("data == ", ["'a \"b\"'"]),
         ("distillation.pool.on == ", ["false", "true"]),
+        ('verdict == "better"', []),  # a join needs a space before it
         ("student.hidden < 64 ", ["and", "or"]),
         ("student.hidden < 64 a", ["and"]),
         ("student.hidden < 64 and (ver", ["verdict"]),

@@ -328,6 +328,18 @@ def test_proposals_are_chosen_with_the_keys(runs: RunsPanel) -> None:
     assert len(shown(runs)) == 4
 
 
+def test_enter_ends_a_filter_and_takes_no_proposal(runs: RunsPanel) -> None:
+    field: Any = child(runs, QLineEdit, "runs.filter")
+    field.setFocus()
+    QTest.keyClicks(field, 'verdict == "better" ')
+    assert field.options() == ["and", "or"]
+    popup = QApplication.activePopupWidget()
+    assert popup is not None
+    QTest.keyClick(popup, Qt.Key.Key_Return)
+    assert field.text() == 'verdict == "better" '
+    assert QApplication.activePopupWidget() is None
+
+
 def test_a_folder_is_chosen_with_its_number_of_runs(runs: RunsPanel) -> None:
     folder = child(runs, QComboBox, "runs.folder")
     assert [folder.itemText(n) for n in range(folder.count())] == ["All folders (4)", "Runs folder (3)", "old (1)"]
