@@ -143,16 +143,23 @@ def has_same_settings(old: RunGroup, new: RunGroup) -> bool:
     )
 
 
-def same_data(groups: Sequence[RunGroup]) -> list[RunGroup]:
-    """Return the groups of the most frequent data set; likelihoods and distances of others do not compare.
+def same_data(groups: Sequence[RunGroup], chosen: Sequence[RunGroup] = ()) -> list[RunGroup]:
+    """Return the groups of the most frequent data set of the chosen ones, or of all if none is chosen.
 
-    The same data with and without Gaussian noise have different units, such as *bits/dim* and *bits/dim (noisy)*. A run
-    that has just started has no unit yet, and is kept.
+    Likelihoods and distances of others do not compare. The same data with and without Gaussian noise have different
+    units, such as *bits/dim* and *bits/dim (noisy)*. A run that has just started has no unit yet, and is kept.
     """
-    data = Counter(group.values.get("data") for group in groups).most_common(1)
-    same = [group for group in groups if group.values.get("data") == data[0][0]]
-    units = Counter(unit for group in same if (unit := group.values.get("unit"))).most_common(1)
-    return [group for group in same if not (unit := group.values.get("unit")) or unit == units[0][0]]
+    data = _most_frequent(chosen or groups, "data")
+    same = [group for group in groups if group.values.get("data") == data]
+    of_chosen = [group for group in chosen if group.values.get("data") == data]
+    unit = _most_frequent(of_chosen, "unit") or _most_frequent(same, "unit")
+    return [group for group in same if group.values.get("unit") in {"", None, unit}]
+
+
+def _most_frequent(groups: Sequence[RunGroup], name: str) -> Value:
+    """Return the most frequent value that is known; None without one."""
+    known = Counter(value for group in groups if (value := group.values.get(name)))
+    return known.most_common(1)[0][0] if known else None
 
 
 def likelihood_unit(groups: Sequence[RunGroup]) -> str:

@@ -65,8 +65,8 @@ class GridPanel(ComparePanel):
     # --- what is shown --------------------------------------------------------------------------------------------
 
     def groups(self) -> Sequence[RunGroup]:
-        """Return the groups of the data set that most runs in the table have."""
-        return same_data(self.model.groups)
+        """Return the groups of the data set that most of the chosen runs have; of all, if none is chosen."""
+        return same_data(self.model.groups, self.model.chosen_groups())
 
     def _settings(self, groups: Sequence[RunGroup]) -> list[str]:
         every = len(groups) == len(self.model.groups)

@@ -92,10 +92,10 @@ class TradeOffPanel(ComparePanel):
         self.note.show_texts(["; ".join(notes)])
 
     def _comparable(self, measure: Figure) -> tuple[Sequence[RunGroup], str]:
-        """Return the groups whose values have one scale, and its unit; likelihoods: those of the most frequent data."""
+        """Return the groups whose values have one scale, and its unit; likelihoods: those of `same_data`."""
         if measure.unit is not None:
             return self.model.groups, measure.unit
-        groups = same_data(self.model.groups)
+        groups = same_data(self.model.groups, self.model.chosen_groups())
         return groups, likelihood_unit(groups)
 
     def points(self, groups: Sequence[RunGroup], measure: Figure, cost: Figure) -> list[TradePoint]:
