@@ -291,7 +291,11 @@ class Distiller:
 
     @property
     def _passes_once(self) -> bool:
-        """Whether the student makes one pass: gradients of several would be added in another order than torch's."""
+        """Whether the student makes one pass.
+
+        `gradients_by_backward` adds the gradients of several passes in another order than torch. Rounding would then
+        depend on whether a step also measures the terms' gradients, which needs torch's graph.
+        """
         need = self._needs.get(Data())
         if need is None or len(self._needs) > 1 or need.input_gradient:
             return False

@@ -83,7 +83,8 @@ def gradients_by_backward() -> Iterator[None]:
 
     With a hundred small parameters, torch's graph takes a seventh of the time of a step. The gradients come from
     ``backward()`` after the block, as usual. `torch.autograd.grad` does not find the parameters in the graph, and adds
-    to their ``grad``.
+    to their ``grad``. Hooks that parameters get between the pass and ``backward()`` are not called, and a change of
+    parameters in between is not noticed.
     """
     token = _by_backward.set(True)
     try:
