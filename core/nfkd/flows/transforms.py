@@ -15,6 +15,11 @@ LARGEST_LOG_SCALE = math.log(1000.0)
 SIGMOID_OFFSET = 2.0  # sigmoid(2) = 0.88: near the identity at the start
 
 
+def _limited(raw: Tensor) -> Tensor:
+    """Return b·tanh(s/b) with b = log 1000: nearly s where s is small."""
+    return LARGEST_LOG_SCALE * (raw / LARGEST_LOG_SCALE).tanh()
+
+
 class Elementwise(ABC):
     """An increasing function of one number, with parameters that a network gives.
 
@@ -71,7 +76,7 @@ class Affine(Elementwise):
     @staticmethod
     def _shift_and_log_scale(parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, raw = parameters.unbind(-1)
-        return shift, LARGEST_LOG_SCALE * (raw / LARGEST_LOG_SCALE).tanh()
+        return shift, _limited(raw)
 
 
 class Additive(Elementwise):
@@ -115,6 +120,7 @@ _BOUNDS: dict[str, Bound] = {
     "sigmoid": Bound(_log_sigmoid, lambda _, scale: 1 - scale),
     "double_sigmoid": Bound(_log_double_sigmoid, lambda _, scale: 1 - scale / 2),
     "tanh": Bound(torch.tanh, lambda log_scale, _: 1 - log_scale.square()),
+    "exponential": Bound(_limited, lambda log_scale, _: 1 - (log_scale / LARGEST_LOG_SCALE).square()),
 }
 
 
@@ -126,12 +132,13 @@ class ShiftScale(Elementwise):
     bound
         *sigmoid*: exp(ℓ) = sigmoid(s + 2), below one, as in Glow's code. *tanh*: ℓ = tanh(s), as in RealNVP (Dinh et
         al. 2017, arXiv 1605.08803). *double_sigmoid*: exp(ℓ) = 2·sigmoid(s), as in Jet (Kolesnikov et al. 2024, arXiv
-        2412.15129).
+        2412.15129). *exponential*: ℓ = b·tanh(s/b) with b = log 1000,
+        as in `Affine`.
     """
 
     parameters = 2
 
-    def __init__(self, bound: Literal["sigmoid", "double_sigmoid", "tanh"]) -> None:
+    def __init__(self, bound: Literal["sigmoid", "double_sigmoid", "tanh", "exponential"]) -> None:
         self.bound = bound
 
     @property

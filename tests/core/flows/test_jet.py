@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -50,10 +52,11 @@ def test_the_untrained_flow_only_scales() -> None:
     assert torch.allclose(latents.log_det, torch.full((6,), 64.0, dtype=torch.float64) * torch.tensor(2.0).log())
 
 
-def test_a_number_grows_at_most_twofold_in_a_coupling() -> None:
-    flow, x = build_flow(JetConfig(steps=1, hidden=6), (1, 8, 8), generator=generator()).double(), batch((1, 8, 8))
+@pytest.mark.parametrize(("scale", "largest"), [("double_sigmoid", 2.0), ("exponential", 1000.0)])
+def test_the_scale_of_a_coupling_is_bounded(scale: str, largest: float) -> None:
+    config = JetConfig.model_validate({"steps": 1, "hidden": 6, "scale": scale})
+    flow, x = build_flow(config, (1, 8, 8), generator=generator()).double(), batch((1, 8, 8))
     with torch.no_grad():
         flow.get_parameter("layers.1.network.bias").fill_(1e3)
-    doublings = 64 + 32  # the scale of the image, then half of the numbers
-    expected = doublings * torch.full((6,), 2.0, dtype=torch.float64).log()
-    assert torch.allclose(flow.encode(x).log_det, expected, rtol=0, atol=1e-9)
+    expected = 64 * math.log(2) + 32 * math.log(largest)  # the scale of the image, then half of the numbers
+    assert torch.allclose(flow.encode(x).log_det, torch.full((6,), expected, dtype=torch.float64), rtol=0, atol=1e-9)

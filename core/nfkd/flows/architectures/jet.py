@@ -32,8 +32,8 @@ class Jet(Architecture[JetConfig]):
     """Couplings of patches with vision transformers: no norm, no mixing, no levels.
 
     A coupling changes half of the numbers of every patch, or every second patch. Images in [0, 1) are first scaled to
-    [−1, 1). A number becomes (x + t)·2·sigmoid(s), which is the identity at first. The states after all couplings have
-    the layout of the data.
+    [−1, 1). A number becomes (x + t)·2·sigmoid(s), or (x + t)·exp(b·tanh(s/b)) with b = log 1000, which is
+    the identity at first. The states after all couplings have the layout of the data.
     """
 
     config = JetConfig
@@ -51,7 +51,7 @@ class Jet(Architecture[JetConfig]):
 
     def build(self, config: JetConfig, shape: Shape, context_features: int, generator: torch.Generator | None) -> Flow:
         """Return the flow; the last of every `spatial` steps changes patches, the others a half of every patch."""
-        stack, tokens, transform = Stack(), Tokens(shape, config.patch), ShiftScale("double_sigmoid")
+        stack, tokens, transform = Stack(), Tokens(shape, config.patch), ShiftScale(config.scale)
         grid = (shape[1] // config.patch, shape[2] // config.patch)
         stack.add("scale", "scale", "scale", shape, Centre())
         for step in range(1, config.steps + 1):
@@ -87,7 +87,7 @@ class Jet(Architecture[JetConfig]):
             (few.model_copy(update={"depth": 2, "split": "rows", "spatial": 2, "steps": 4}), (3, 4, 2), 2),
             (few.model_copy(update={"split": "columns", "spatial": 1, "patch": 1, "steps": 2}), (1, 2, 3), 0),
             (few.model_copy(update={"hidden": 128, "spatial": 0, "steps": 2}), (1, 2, 4), 3),
-            (few.model_copy(update={"patch": 1, "spatial": 1}), (3, 3, 3), 2),
+            (few.model_copy(update={"patch": 1, "spatial": 1, "scale": "exponential"}), (3, 3, 3), 2),
         ]
 
 
