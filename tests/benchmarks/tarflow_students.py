@@ -65,9 +65,8 @@ POOL = {"pool 0.5": recipe(share=0.5)}
 MANY = {"pool 0.8": recipe(share=0.8)}
 FEW = {"student_examples": 100, "student_steps": 400, "weight_decay": 0.1}
 """As in the preset ``digits_few``."""
-JET = {"kind": "jet", "patch": 4, "steps": 4, "hidden": 64, "depth": 1}
+JET = {"kind": "jet", "patch": 4, "steps": 8, "hidden": 64, "depth": 1, "scale": "exponential"}
 SMALLER = {"kind": "tarflow", "patch": 4, "steps": 4, "hidden": 64, "depth": 1}
-FEW_CROPS = {"student_examples": 200, "student_steps": 500}
 STUDIES = [
     Study(
         "students-digits",
@@ -76,7 +75,7 @@ STUDIES = [
         rows_of(
             Student("Glow 2×2", POOL),
             Student("Glow 4×2", POOL, {"steps": 4}),
-            Student("Jet 4", POOL, JET),
+            Student("Jet 8", POOL, JET),
             Student("TarFlow 4×1", POOL, SMALLER),
             Student("Glow 2×2, 100 examples", MANY, training=FEW),
         ),
@@ -92,7 +91,7 @@ STUDIES = [
         "tarflow_digits",
         rows_of(
             Student("Glow 2×2, 100 examples", MANY, training=FEW),
-            Student("Jet 4, 100 examples", MANY, JET, FEW),
+            Student("Jet 8, 100 examples", MANY, JET, FEW),
             Student("TarFlow 4×1, 100 examples", MANY, SMALLER, FEW),
         ),
         seeds=SEEDS,
@@ -100,19 +99,15 @@ STUDIES = [
     Study(
         "students-crops",
         "3×32×32 natural crops, TarFlow 4×2 with patches of 4×4",
-        "natural_crops",
+        "tarflow_crops",
         rows_of(
-            Student("Glow 2×3, 200 examples", MANY, training=FEW_CROPS),
-            Student("Jet 4, 200 examples", MANY, JET, FEW_CROPS),
-            Student("TarFlow 4×1, 200 examples", MANY, SMALLER | {"patch": 8}, FEW_CROPS),
+            Student("Glow 3×3, 200 examples", MANY),
+            Student("Glow 2×3, 200 examples", MANY, {"steps": 2, "hidden": 32}),
+            Student("Jet 4, 200 examples", MANY, JET | {"patch": 8, "steps": 4}),
+            Student("TarFlow 4×1, 200 examples", MANY, SMALLER | {"patch": 8}),
+            Student("Glow 3×3", POOL, training={"student_examples": 0}),
         ),
-        {
-            "teacher": {"kind": "tarflow", "patch": 4, "steps": 4, "hidden": 64, "depth": 2},
-            "training": {"teacher_steps": 1000, "student_steps": 600, "learning_rate": 2e-3, "gradient_clip": 5.0},
-            "distillation": {"pool": {"size": 4096}},
-            "monitor": {"evaluate_every": 100, "pictures_every": 600, "sample_count": 16},
-        },
-        seeds=3,
+        seeds=SEEDS,
     ),
 ]
 
