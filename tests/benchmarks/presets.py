@@ -1,7 +1,7 @@
 """Records what presets achieve and how long they take: the figures on the cards of the start page.
 
 ``python tests/benchmarks/presets.py gaps`` trains each preset whose data needs no download, with three seeds, into
-``build/presets``; a preset that a study of `recipes` has trained is taken from there. ``python
+``build/presets``; a preset that a study of `recipes` or `tarflow_students` has trained is taken from there. ``python
 tests/benchmarks/presets.py times`` measures real steps of each preset (on a quiet machine: a few minutes). Both write
 ``resources/recorded.json``.
 """
@@ -25,6 +25,7 @@ from nfkd.runs.errors import RunError
 from nfkd.runs.reader import RunRecord, open_run
 from nfkd.terminal import say
 from nfkd.training.measure_times import measure_times
+from tests.benchmarks import tarflow_students
 from tests.benchmarks.recipes import STUDIES
 from tests.benchmarks.studies import BASELINE, Study, exists, summaries, values_of
 
@@ -73,7 +74,7 @@ def gap_of_preset(config: ExperimentConfig, directory: Path) -> dict[str, Any]:
 
 def gap_in_studies(config: ExperimentConfig, cache: Path) -> dict[str, Any] | None:
     """Return the share of the gap of the row of a study that is the same experiment; None without one."""
-    for study in STUDIES:
+    for study in (*STUDIES, *tarflow_students.STUDIES):
         for name in study.rows:
             if name != BASELINE and same(study.experiment(name, cache), config) and study.finished(name, cache):
                 return from_study(study, name, cache)
@@ -88,8 +89,9 @@ def same(row: ExperimentConfig, preset: ExperimentConfig) -> bool:
 
 def from_study(study: Study, name: str, cache: Path) -> dict[str, Any]:
     """Return the figures of a row."""
-    record, base = open_run(study.directory(name, cache)), open_run(study.directory(BASELINE, cache))
-    return figures(record, base, base, "student")
+    names = (name, study.rows[name].against, BASELINE)
+    record, base, teacher = (open_run(study.directory(each, cache)) for each in names)
+    return figures(record, base, teacher, "student")
 
 
 def figures(record: RunRecord, base: RunRecord, teacher: RunRecord, stage: str) -> dict[str, Any]:
