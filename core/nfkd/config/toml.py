@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, cast
 from uuid import uuid4
 
-import tomlkit
+import tomli_w
 
 from nfkd.config.base import Config
 from nfkd.config.problems import ConfigError, ConfigProblem
@@ -22,7 +22,7 @@ _MAX_SIZE = 4 << 20  # bytes: a drawing of 100,000 points takes nearly as many
 _MAX_DEPTH = 32  # nested tables and lists: an experiment has 4
 _LONG_LIST = 100
 _POSITION = re.compile(r"(?<=at )(line \d+, column \d+|end of document)")  # in the messages of tomllib
-# tomllib takes quadratic time for a dotted key of many parts; tomlkit, half a minute for a megabyte of empty lines.
+# tomllib takes quadratic time for a dotted key of many parts.
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:(?:[\w-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*\.[ \t]*){{{_MAX_DEPTH}}}")
 
 
@@ -49,7 +49,7 @@ def short_toml(config: Config, kinds: Iterable[str]) -> str:
 def _dumped(table: dict[str, Any]) -> str:
     """Return a table as TOML text, without keys whose value is None, which TOML lacks.
 
-    tomlkit takes quadratic time for a list of numbers. Long lists of points are written as JSON, which is TOML too.
+    Long lists of points are written as JSON, which is TOML too: tomli_w would write each number on a line of its own.
     """
     points: dict[str, str] = {}
 
@@ -62,7 +62,7 @@ def _dumped(table: dict[str, Any]) -> str:
         points[f'"{name}"'] = json.dumps(value)
         return name
 
-    text = tomlkit.dumps(shorten(table))
+    text = tomli_w.dumps(shorten(table))
     for name, value in points.items():
         text = text.replace(name, value)
     return text

@@ -18,6 +18,7 @@ from nfkd.text import plain
 
 ENVIRONMENT = "NFKD_ENGINES"
 """Environment variable with another file of engines."""
+_ENGINES_HEADER = "# The engines of NFKD on other machines, for the studio and for nfkd --engine NAME.\n"
 DEFAULT_COMMAND = "python3"
 DEFAULT_FOLDER = "~/nfkd-runs"
 _LONGEST_NAME, _LONGEST = 80, 1024  # characters
@@ -173,21 +174,14 @@ def write_engines(engines: Sequence[EngineHost], path: Path | None = None) -> No
     OSError
         When the file cannot be written.
     """
-    import tomlkit
+    import tomli_w
 
     path = path or engines_file()
     _refuse_doubles(engines)
-    document = tomlkit.document()
-    document.add(tomlkit.comment("The engines of NFKD on other machines, for the studio and for nfkd --engine NAME."))
-    tables = tomlkit.aot()
-    for engine in engines:
-        table = tomlkit.table()
-        table.update({key: value for key, value in asdict(engine).items() if value})
-        tables.append(table)
-    if engines:
-        document.add("engine", tables)
+    tables = [{key: value for key, value in asdict(engine).items() if value} for engine in engines]
+    text = _ENGINES_HEADER + (tomli_w.dumps({"engine": tables}) if tables else "")
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, tomlkit.dumps(document).encode())
+    replace_file(path, text.encode())
 
 
 def find_engine(text: str, path: Path | None = None) -> EngineHost:

@@ -7,7 +7,7 @@ import time
 from itertools import count
 from pathlib import Path
 
-import tomlkit
+import tomli_w
 
 from nfkd.building import building, is_temporary
 from nfkd.config import ConfigError, DataConfig, ExperimentConfig
@@ -149,7 +149,7 @@ def _config_files(config: ExperimentConfig) -> dict[str, bytes]:
     files = {EXPERIMENT: config.to_toml().encode()}
     if config.seeds.count > 1:
         group = {"seeds": config.seeds.values(), "retrain_teacher": config.seeds.retrain_teacher}
-        files[GROUP] = tomlkit.dumps(group).encode()
+        files[GROUP] = tomli_w.dumps(group).encode()
     return files
 
 

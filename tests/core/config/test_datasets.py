@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tomlkit
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -27,9 +28,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def experiment(path: Path, data: str) -> Path:
     """Write the two moons preset with other data to a file."""
-    document = tomlkit.parse(ExperimentConfig.load("two_moons").to_toml()).unwrap()
+    document = tomllib.loads(ExperimentConfig.load("two_moons").to_toml())
     del document["data"]
-    path.write_text(f"data = {data}\n{tomlkit.dumps(document)}")
+    path.write_text(f"data = {data}\n{tomli_w.dumps(document)}")
     return path
 
 
@@ -51,7 +52,7 @@ def test_a_file_may_give_its_data_by_name_and_is_saved_in_full(folder: Path) -> 
     config = ExperimentConfig.load(experiment(folder / "e.toml", '"mnist"'))
     assert config.data == MNISTConfig()
     config.save(folder / "saved.toml")
-    saved = tomlkit.parse((folder / "saved.toml").read_text()).unwrap()
+    saved = tomllib.loads((folder / "saved.toml").read_text())
     assert saved["data"]["kind"] == "mnist"
     assert saved["data"]["bits"] == 8
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from PySide6.QtCore import QPoint, Qt
@@ -70,7 +70,7 @@ def test_typed_names_become_a_list(form: ExperimentForm, ready: Studio) -> None:
 
 def test_a_list_is_shown_and_a_wrong_item_is_reported_at_the_field(form: ExperimentForm, ready: Studio) -> None:
     document = ExperimentConfig.load("two_moons").replace(data={"kind": "table", "columns": ["a", "b"]})
-    ready.experiment.replace(tomlkit.parse(document.to_toml()).unwrap())
+    ready.experiment.replace(tomllib.loads(document.to_toml()))
     assert editor(form, "data.columns").text() == "a, b"
     raw = form.document()
     raw["data"]["columns"] = ["a", 7]
