@@ -98,6 +98,10 @@ class Windows:
         """Add the rows of a part to the windows of the images: the transpose of `gather`."""
         _TORCH._foreach_add_(self._neighbours[part], self._rows[part])
 
+    def clear(self) -> None:
+        """Set all pixels to zero."""
+        self._padded.zero_()
+
     def fill(self, values: Tensor) -> None:
         """Set all pixels of each channel, and the border, to a value, (channels,)."""
         self._padded.copy_(values.view(-1, 1, 1, 1))
