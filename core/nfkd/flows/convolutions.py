@@ -68,7 +68,7 @@ class PartwiseNetworks(ImageNetworks):
 
     def _forget_room(self) -> None:
         """Forget the room of the passes."""
-        self._room, self._slopes, self._of_matrices = None, [], []
+        self._room, self._slopes = None, []
 
     def _make_room(self) -> _Room:
         """Return the room of the passes, made at the first call."""
@@ -100,7 +100,7 @@ class PartwiseNetworks(ImageNetworks):
 
     def forward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the outputs."""
-        f1, f2, f3 = (each[step] for each in self._matrices)
+        f1, f2, f3 = self._steps[step]
         room = self._make_room()
         room.x.image.copy_(x)
         room.out.fill(self._biases[2][step])
@@ -117,13 +117,11 @@ class PartwiseNetworks(ImageNetworks):
         room = self._make_room()
         both = [self._of_parts([self._matrix(self._hidden)] * len(self._pixels)) for _ in range(2)]
         self._slopes = list(zip(*both, strict=True))
-        if self._trained:
-            self._of_matrices = [torch.zeros_like(each[0]) for each in self._matrices]
         return room.out.image
 
     def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the gradient by x; keep those by the parameters of the step."""
-        f1, f2, f3 = (each[step] for each in self._matrices)
+        f1, f2, f3 = self._steps[step]
         t1, t2, t3 = f1[:, :-1].t(), f2[:, :-1].t(), f3.t()
         room = self._make_room()
         if self._trained:
@@ -146,7 +144,7 @@ class PartwiseNetworks(ImageNetworks):
         if self._trained:
             self._of_biases[0][step].copy_(self._of_matrices[0][:, -1])
             torch.sum(room.out.image, (1, 2, 3), out=self._of_biases[2][step])
-            self._keep(step, self._of_matrices)
+            self._keep(step)
         return room.of_x.image
 
     def _add_bias(self, step: int, d2: Tensor, *, first: bool) -> None:
@@ -218,7 +216,7 @@ class RoundedNetworks(ImageNetworks):
 
     def forward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the outputs."""
-        f1, f2, f3 = (each[step] for each in self._matrices)
+        f1, f2, f3 = self._steps[step]
         b1, b2, b3 = (each[step] for each in self._rounded_biases)
         h1, h2 = hidden.unbind()
         torch.addmm(b1, self._gathered(x), f1.t(), out=h1).relu_()
@@ -240,14 +238,16 @@ class RoundedNetworks(ImageNetworks):
 
     def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the gradient by x; keep those by the parameters of the step."""
-        f1, f2, f3 = (each[step] for each in self._matrices)
+        f1, f2, f3 = self._steps[step]
         h1, h2 = hidden.unbind()
         gathered = _windows(self._border)
         d2 = times_slope(gathered.mm(self._flipped(f3)), h2)
         d1 = times_slope(d2.mm(f2), h1)
         if self._trained:
-            products = (d1.t().mm(self._gathered(x)), d2.t().mm(h1), self._flipped(gathered.t().mm(h2)))
-            self._keep(step, [each.to(self._scales[0].dtype) for each in products])
+            products = d1.t().mm(self._gathered(x)), d2.t().mm(h1), self._flipped(gathered.t().mm(h2))
+            for total, product in zip(self._of_matrices, products, strict=True):
+                total.copy_(product)
+            self._keep(step)
             for total, rows in zip(self._of_biases, (d1, d2, self._border.flatten(0, 2)), strict=True):
                 torch.sum(rows, 0, dtype=total.dtype, out=total[step])
         kernel = f1.view(-1, 3, 3, len(x)).flip(1, 2).permute(3, 0, 1, 2)

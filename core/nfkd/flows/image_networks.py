@@ -34,13 +34,17 @@ class ImageNetworks(ABC):
         ]
         self._hidden, self._inputs = columns[0][0].shape[:2]
         self._outputs = len(columns[6][0])
-        self._matrices = self._new_matrices(len(parameters))
+        self._set_matrices(self._new_matrices(len(parameters)))
         # Each weight is read once, and its matrix written once.
         for weights, scale, views in zip(columns[::3], self._scales, self._arranged(self._matrices), strict=True):
             for weight, factor, view in zip(
                 weights, scale[..., None, None, None].unbind(), views.unbind(), strict=True
             ):
                 torch.mul(weight, factor, out=view)
+
+    def _set_matrices(self, matrices: Sequence[Tensor]) -> None:
+        self._matrices = list(matrices)
+        self._steps = list(zip(*(each.unbind() for each in matrices), strict=True))
 
     @abstractmethod
     def _new_matrices(self, count: int) -> list[Tensor]:
@@ -73,8 +77,8 @@ class ImageNetworks(ABC):
 
         The graph keeps this object as long as the loss.
         """
-        matrices, self._matrices = self._matrices, []
-        self._of_weights, self._of_biases, self._of_scales = [], [], []
+        matrices, self._matrices, self._steps = self._matrices, [], []
+        self._of_weights, self._of_biases, self._of_scales, self._of_matrices, self._kept = [], [], [], [], []
         self._forget_room()
         return matrices
 
@@ -84,25 +88,30 @@ class ImageNetworks(ABC):
 
     def prepare(self, matrices: Sequence[Tensor], *, trained: bool) -> Tensor:
         """Make room for gradients, those by the parameters if trained; return where those by the outputs belong."""
-        self._matrices, self._trained = list(matrices), trained
-        self._of_biases = [torch.empty_like(each) for each in self._scales]
-        self._of_scales = [torch.empty_like(each) for each in self._scales]
-        self._of_weights = [
-            scale.new_empty(weights.shape) if trained else scale[:0]
-            for scale, weights in zip(self._scales, self._arranged(matrices), strict=True)
-        ]
+        self._set_matrices(matrices)
+        self._trained = trained
+        if trained:
+            self._of_biases = [torch.empty_like(each) for each in self._scales]
+            self._of_scales = [torch.empty_like(each) for each in self._scales]
+            self._of_matrices = [self._scales[0].new_zeros(each.shape[1:]) for each in matrices]
+            products = [torch.empty_like(each) for each in self._of_matrices]
+            of_weights, self._products = self._arranged(self._of_matrices), products
+            self._of_weights = [each.new_empty(len(self._steps), *each.shape) for each in of_weights]
+            scales = [each[..., None, None, None].unbind() for each in self._scales]
+            totals = [each.unbind() for each in self._of_weights], [each.unbind() for each in self._of_scales]
+            self._kept = list(zip(of_weights, self._arranged(products), scales, *totals, strict=True))
         return self._prepare()
 
-    def _keep(self, step: int, of_matrices: Sequence[Tensor]) -> None:
-        """Set the gradients by the weights of a step, and by its scales except for the biases, from those by matrices.
+    def _keep(self, step: int) -> None:
+        """Set the gradients by the weights of a step, and by its scales except for the biases.
 
-        Done at each step, while the matrices are in the cache.
+        Done at each step, while those by its matrices are in the cache.
         """
-        products = [gradient * matrices[step] for gradient, matrices in zip(of_matrices, self._matrices, strict=True)]
-        weights = zip(self._arranged(of_matrices), self._arranged(products), strict=True)
-        for number, (gradient, product) in enumerate(weights):
-            torch.mul(gradient, self._scales[number][step, :, None, None, None], out=self._of_weights[number][step])
-            torch.sum(product, (1, 2, 3), out=self._of_scales[number][step])
+        for gradient, matrix, product in zip(self._of_matrices, self._steps[step], self._products, strict=True):
+            torch.mul(gradient, matrix, out=product)
+        for gradient, product, scales, of_weights, of_scales in self._kept:
+            torch.mul(gradient, scales[step], out=of_weights[step])
+            torch.sum(product, (1, 2, 3), out=of_scales[step])
 
     @abstractmethod
     def _prepare(self) -> Tensor:
