@@ -126,19 +126,19 @@ class PartwiseNetworks(ImageNetworks):
         room = self._make_room()
         if self._trained:
             room.x.image.copy_(x)
-            g1, g2, g3 = self._of_matrices
-            totals = (g1, g2[:, :-1], g3)
         room.of_x.clear()
         for part, ((d1, d2), (h1, _, h2)) in enumerate(zip(self._slopes, self._layers(hidden), strict=True)):
+            # Each gradient by a matrix is computed while its operands are in the cache.
             of_outputs = room.out.gather(part)
             times_slope(torch.mm(t3, of_outputs, out=d2), h2)
+            if self._trained:
+                self._add_product(2, part, of_outputs, h2)
+                self._add_bias(step, part, d2)
             times_slope(torch.mm(t2, d2, out=d1), h1)
             if self._trained:
+                self._add_product(1, part, d2, h1)
                 room.x.gather(part)
-                products = ((d1, room.inputs[part]), (d2, h1), (of_outputs, h2))
-                for total, (left, right) in zip(totals, products, strict=True):
-                    total.addmm_(left, right.t(), beta=min(part, 1))
-                self._add_bias(step, d2, first=part == 0)
+                self._add_product(0, part, d1, room.inputs[part])
             torch.mm(t1, d1, out=room.of_x.rows[part])
             room.of_x.scatter(part)
         if self._trained:
@@ -147,13 +147,18 @@ class PartwiseNetworks(ImageNetworks):
             self._keep(step)
         return room.of_x.image
 
-    def _add_bias(self, step: int, d2: Tensor, *, first: bool) -> None:
-        """Add the gradient of a part by the second bias."""
+    def _add_product(self, number: int, part: int, slopes: Tensor, inputs: Tensor) -> None:
+        """Add the gradient by a matrix from a part; the first part sets it."""
+        total = self._of_matrices[number]
+        (total[:, : len(inputs)] if number == 1 else total).addmm_(slopes, inputs.t(), beta=min(part, 1))
+
+    def _add_bias(self, step: int, part: int, slopes: Tensor) -> None:
+        """Add the gradient by the second bias from a part; the first part sets it."""
         total = self._of_biases[1][step]
-        if first:
-            torch.sum(d2, 1, out=total)
+        if part == 0:
+            torch.sum(slopes, 1, out=total)
         else:
-            total.add_(d2.sum(1))
+            total.add_(slopes.sum(1))
 
 
 class _Room:
