@@ -45,20 +45,26 @@ class PartwiseNetworks(ImageNetworks):
         self._pixels = [part.height * part.width * size[2] for part in self._parts]
         self._room: _Room | None = None
 
-    def _folded(self, weights: Sequence[Tensor]) -> list[Tensor]:
-        """Return the matrices; in the first two, the last column is the bias, for a row of ones."""
-        first, middle, last = weights
-        with_bias = [
-            torch.cat([weight.flatten(2), bias.unsqueeze(2)], 2)
-            for weight, bias in zip((first, middle), self._biases, strict=False)
-        ]
-        return [*with_bias, last.transpose(2, 3).flatten(1, 2)]
+    def _new_matrices(self, count: int) -> list[Tensor]:
+        """Return room for the matrices; in the first two, the last column is the bias, for a row of ones."""
+        shapes = (
+            (self._hidden, 9 * self._inputs + 1),
+            (self._hidden, self._hidden + 1),
+            (9 * self._outputs, self._hidden),
+        )
+        matrices = [self._scales[0].new_empty(count, *shape) for shape in shapes]
+        for each, bias in zip(matrices[:2], self._biases, strict=False):
+            each[..., -1].copy_(bias)
+        return matrices
 
-    def _unfolded(self, of_matrices: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the gradients by the weights."""
-        of_first, of_middle, of_last = of_matrices
-        first = of_first[..., :-1].unflatten(2, (-1, 9))
-        return first, of_middle[..., :-1].unsqueeze(3), of_last.unflatten(1, (-1, 9)).transpose(2, 3)
+    def _arranged(self, matrices: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return views of matrices as weights."""
+        first, middle, last = matrices
+        return (
+            first[..., :-1].view(*first.shape[:-1], -1, 3, 3),
+            middle[..., :-1, None, None],
+            last.view(*last.shape[:-2], -1, 3, 3, self._hidden).movedim(-1, -3),
+        )
 
     def _forget_room(self) -> None:
         """Forget the room of the passes."""
@@ -80,11 +86,11 @@ class PartwiseNetworks(ImageNetworks):
         most = max(self._pixels)
         return [each if own == most else each[:, :own] for each, own in zip(rows, self._pixels, strict=True)]
 
-    def _layers(self, hidden: Tensor) -> list[list[Tensor]]:
-        """Return the first hidden layer of each part, the same with a row of ones, and the second."""
-        both = (hidden[:, : self._hidden], hidden[:, : self._hidden + 1], hidden[:, self._hidden + 1 :])
-        repeated = len(self._pixels) // len(hidden)
-        return [self._of_parts(each.unbind() * repeated) for each in both]
+    def _layers(self, hidden: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return of each part the first hidden layer, the same with a row of ones, and the second."""
+        count = self._hidden
+        parts = self._of_parts(hidden.unbind() * (len(self._pixels) // len(hidden)))
+        return [(each[:count], each[: count + 1], each[count + 1 :]) for each in parts]
 
     def new_hidden(self, *, keeps: bool) -> Tensor:
         """Return room for both hidden layers of each part, with a row of ones between them; else of one part."""
@@ -94,51 +100,65 @@ class PartwiseNetworks(ImageNetworks):
 
     def forward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the outputs."""
-        f1, f2, f3 = (each[step] for each in self._matrices)
-        h1, with_ones, h2 = self._layers(hidden)
+        f1, f2, f3 = self._steps[step]
         room = self._make_room()
         room.x.image.copy_(x)
         room.out.fill(self._biases[2][step])
-        for part, inputs in enumerate(room.inputs):
+        for part, (h1, with_ones, h2) in enumerate(self._layers(hidden)):
             room.x.gather(part)
-            torch.mm(f1, inputs, out=h1[part]).clamp_(min=0)
-            torch.mm(f2, with_ones[part], out=h2[part]).clamp_(min=0)
-            torch.mm(f3, h2[part], out=room.out.rows[part])
+            torch.mm(f1, room.inputs[part], out=h1).clamp_(min=0)
+            torch.mm(f2, with_ones, out=h2).clamp_(min=0)
+            torch.mm(f3, h2, out=room.out.rows[part])
             room.out.scatter(part)
         return room.out.image
 
     def _prepare(self) -> Tensor:
         """Make room for a pass backwards."""
         room = self._make_room()
-        self._slopes = [self._of_parts([self._matrix(self._hidden)] * len(self._pixels)) for _ in range(2)]
+        both = [self._of_parts([self._matrix(self._hidden)] * len(self._pixels)) for _ in range(2)]
+        self._slopes = list(zip(*both, strict=True))
         return room.out.image
 
     def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the gradient by x; keep those by the parameters of the step."""
-        f1, f2, f3 = (each[step] for each in self._matrices)
+        f1, f2, f3 = self._steps[step]
         t1, t2, t3 = f1[:, :-1].t(), f2[:, :-1].t(), f3.t()
-        h1, _, h2 = self._layers(hidden)
         room = self._make_room()
         if self._trained:
             room.x.image.copy_(x)
-            torch.sum(room.out.image, (1, 2, 3), out=self._of_biases[2][step])
-        g1, g2, g3 = (each[step] for each in self._of_matrices)
-        g2, of_bias = g2[:, :-1], self._of_biases[1][step]
-        room.of_x.fill(f1.new_zeros(1))
-        for part, (d1, d2) in enumerate(zip(*self._slopes, strict=True)):
+        room.of_x.clear()
+        for part, ((d1, d2), (h1, _, h2)) in enumerate(zip(self._slopes, self._layers(hidden), strict=True)):
+            # Each gradient by a matrix is computed while its operands are in the cache.
             of_outputs = room.out.gather(part)
-            times_slope(torch.mm(t3, of_outputs, out=d2), h2[part])
-            times_slope(torch.mm(t2, d2, out=d1), h1[part])
+            times_slope(torch.mm(t3, of_outputs, out=d2), h2)
             if self._trained:
+                self._add_product(2, part, of_outputs, h2)
+                self._add_bias(step, part, d2)
+            times_slope(torch.mm(t2, d2, out=d1), h1)
+            if self._trained:
+                self._add_product(1, part, d2, h1)
                 room.x.gather(part)
-                g1.addmm_(d1, room.inputs[part].t())
-                g2.addmm_(d2, h1[part].t())
-                g3.addmm_(of_outputs, h2[part].t())
-                of_bias.add_(d2.sum(1))
+                self._add_product(0, part, d1, room.inputs[part])
             torch.mm(t1, d1, out=room.of_x.rows[part])
             room.of_x.scatter(part)
-        self._of_biases[0][step].copy_(g1[:, -1])
+        if self._trained:
+            self._of_biases[0][step].copy_(self._of_matrices[0][:, -1])
+            torch.sum(room.out.image, (1, 2, 3), out=self._of_biases[2][step])
+            self._keep(step)
         return room.of_x.image
+
+    def _add_product(self, number: int, part: int, slopes: Tensor, inputs: Tensor) -> None:
+        """Add the gradient by a matrix from a part; the first part sets it."""
+        total = self._of_matrices[number]
+        (total[:, : len(inputs)] if number == 1 else total).addmm_(slopes, inputs.t(), beta=min(part, 1))
+
+    def _add_bias(self, step: int, part: int, slopes: Tensor) -> None:
+        """Add the gradient by the second bias from a part; the first part sets it."""
+        total = self._of_biases[1][step]
+        if part == 0:
+            torch.sum(slopes, 1, out=total)
+        else:
+            total.add_(slopes.sum(1))
 
 
 class _Room:
@@ -182,17 +202,17 @@ class RoundedNetworks(ImageNetworks):
         self._size = (size[2], *size[:2])
         self._rounded_biases = [bias.bfloat16() for bias in self._biases]
 
-    def _folded(self, weights: Sequence[Tensor]) -> list[Tensor]:
-        """Return the matrices; the last kernel is flipped, for the windows of gradients."""
-        first, middle, last = weights
-        last = last.flip(3).permute(0, 3, 1, 2).flatten(1, 2)
-        return [each.bfloat16() for each in (first.transpose(2, 3).flatten(2), middle.squeeze(3), last)]
+    def _new_matrices(self, count: int) -> list[Tensor]:
+        """Return room for the matrices."""
+        shapes = (self._hidden, 9 * self._inputs), (self._hidden, self._hidden), (9 * self._outputs, self._hidden)
+        return [self._scales[0].new_empty(count, *shape, dtype=torch.bfloat16) for shape in shapes]
 
-    def _unfolded(self, of_matrices: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the gradients by the weights."""
-        of_first, of_middle, of_last = of_matrices
-        first = of_first.unflatten(2, (9, -1)).transpose(2, 3)
-        return first, of_middle.unsqueeze(3), of_last.unflatten(1, (9, -1)).flip(1).permute(0, 2, 3, 1)
+    def _arranged(self, matrices: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return views of matrices as weights."""
+        first, middle, last = matrices
+        first = first.view(*first.shape[:-1], 3, 3, -1).movedim(-1, -3)
+        last = last.view(*last.shape[:-2], 3, 3, -1, self._hidden).movedim((-2, -1), (-4, -3))
+        return first, middle[..., None, None], last
 
     def new_hidden(self, *, keeps: bool) -> Tensor:
         """Return room for both hidden layers, (2, B·H·W, hidden)."""
@@ -201,13 +221,13 @@ class RoundedNetworks(ImageNetworks):
 
     def forward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the outputs."""
-        f1, f2, f3 = (each[step] for each in self._matrices)
+        f1, f2, f3 = self._steps[step]
         b1, b2, b3 = (each[step] for each in self._rounded_biases)
         h1, h2 = hidden.unbind()
         torch.addmm(b1, self._gathered(x), f1.t(), out=h1).relu_()
         torch.addmm(b2, h1, f2.t(), out=h2).relu_()
         # oneDNN adds up neighbours in float32.
-        kernel = f3.view(3, 3, len(b3), -1).flip(0, 1).permute(2, 3, 0, 1)
+        kernel = f3.view(3, 3, len(b3), -1).permute(2, 3, 0, 1)
         image = h2.view(*self._size, self._hidden).permute(0, 3, 1, 2)
         return functional.conv2d(image, kernel, b3, padding=1).permute(1, 2, 3, 0).to(x.dtype).contiguous()
 
@@ -223,20 +243,26 @@ class RoundedNetworks(ImageNetworks):
 
     def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the gradient by x; keep those by the parameters of the step."""
-        f1, f2, f3 = (each[step] for each in self._matrices)
+        f1, f2, f3 = self._steps[step]
         h1, h2 = hidden.unbind()
         gathered = _windows(self._border)
-        d2 = times_slope(gathered.mm(f3), h2)
+        d2 = times_slope(gathered.mm(self._flipped(f3)), h2)
         d1 = times_slope(d2.mm(f2), h1)
         if self._trained:
-            products = ((d1, self._gathered(x)), (d2, h1), (gathered, h2))
-            for total, (left, right) in zip(self._of_matrices, products, strict=True):
-                total[step].copy_(left.t().mm(right))
+            products = d1.t().mm(self._gathered(x)), d2.t().mm(h1), self._flipped(gathered.t().mm(h2))
+            for total, product in zip(self._of_matrices, products, strict=True):
+                total.copy_(product)
+            self._keep(step)
             for total, rows in zip(self._of_biases, (d1, d2, self._border.flatten(0, 2)), strict=True):
                 torch.sum(rows, 0, dtype=total.dtype, out=total[step])
         kernel = f1.view(-1, 3, 3, len(x)).flip(1, 2).permute(3, 0, 1, 2)
         image = d1.view(*self._size, self._hidden).permute(0, 3, 1, 2)
         return functional.conv2d(image, kernel, padding=1).permute(1, 2, 3, 0)
+
+    @staticmethod
+    def _flipped(last: Tensor) -> Tensor:
+        """Return the last matrix, or its gradient, for the windows in reverse."""
+        return last.unflatten(0, (9, -1)).flip(0).flatten(0, 1)
 
     @staticmethod
     def _gathered(x: Tensor) -> Tensor:

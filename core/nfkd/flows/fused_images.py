@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nfkd.flows.convolutions import image_networks
 from nfkd.flows.coupling import Coupling, FlowStep
+from nfkd.flows.fused import kernels_alone
 from nfkd.flows.fused_run import Run
 from nfkd.flows.networks import CONVOLUTION_FACTORS
 from nfkd.flows.precision import rounds
@@ -31,7 +32,15 @@ class ImageRun(Run):
 
     def compute(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Sequence[Tensor], Any]:
         """Return the outputs; kept are the images before each step and its tensors."""
-        x, parameters, count = inputs[0], inputs[1:], len(self.steps)
+        with kernels_alone():
+            change, images, kept, rest = self._compute(inputs[0], inputs[1:])
+        # Views that torch knows as such: it refuses to change them in place, which would change kept images.
+        states = [each.permute(3, 0, 1, 2) for each in images]
+        return (change, *states), kept, rest
+
+    def _compute(self, x: Tensor, parameters: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor], Any]:
+        """Return changes, the images after every step or the last one, and what `gradients` needs."""
+        count = len(self.steps)
         size = len(parameters) // count
         each = [parameters[size * step : size * (step + 1)] for step in range(count)]
         mixing, bound = self._mixing(), self._bound()
@@ -47,7 +56,7 @@ class ImageRun(Run):
             given, changed = y[:half], y[half:]
             if self.keeps or hidden is None:
                 hidden = networks.new_hidden(keeps=self.keeps)
-            shift, raw = networks.forward(step, given, hidden).unflatten(0, (-1, 2)).unbind(1)
+            shift, raw = _pairs(networks.forward(step, given, hidden))
             log_scale = bound.value(raw)
             changed.add_(shift).mul_(log_scale.exp())
             changes.append(log_scale.flatten(0, 2).sum(0))
@@ -55,19 +64,27 @@ class ImageRun(Run):
                 kept += (images, log_scale, hidden)
             images = y
             if self.every or step == count - 1:
-                states.append(y.permute(3, 0, 1, 2))
+                states.append(y)
         change = torch.stack(changes).add_((x.shape[2] * x.shape[3] * mixing.log_det(mixed)).unsqueeze(1))
-        return (change, *states), [*networks.release(), *kept, images], (mixing, mixed, networks)
+        return change, states, [*networks.release(), *kept, images], (mixing, mixed, networks)
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
     ) -> Sequence[Tensor | None]:
         """Return the gradients, from the last step to the first."""
-        mixing, mixed, networks = rest
-        (of_changes, *of_states), x, count, bound = of_outputs, inputs[0], len(self.steps), self._bound()
         trained = any(each.requires_grad for each in inputs[1:])
+        with kernels_alone():
+            of_x, of_parameters = self._gradients(inputs[0], saved, rest, of_outputs, trained=trained)
+        return [of_x, *(of_parameters if trained else [None] * (len(inputs) - 1))]
+
+    def _gradients(
+        self, x: Tensor, saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None], *, trained: bool
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the gradients by x and, if trained, by the parameters."""
+        mixing, mixed, networks = rest
+        (of_changes, *of_states), count, bound = of_outputs, len(self.steps), self._bound()
         matrices_of_networks, saved = saved[:3], saved[3:]
-        of_shift, of_raw = networks.prepare(matrices_of_networks, trained=trained).unflatten(0, (-1, 2)).unbind(1)
+        of_shift, of_raw = _pairs(networks.prepare(matrices_of_networks, trained=trained))
         if of_changes is None:
             of_changes = x.new_zeros(count, len(x))
         if not self.every:
@@ -81,9 +98,9 @@ class ImageRun(Run):
             if of_state is not None:
                 gradient.add_(of_state.permute(1, 2, 3, 0))
             changed, of_changed, scale = after[half:], gradient[half:], log_scale.exp()
-            slopes = torch.addcmul(of_changes[step], of_changed, changed).mul_(bound.slope(log_scale, scale))
+            slopes = torch.addcmul(of_changes[step], of_changed, changed)
+            torch.mul(slopes, bound.slope(log_scale, scale), out=of_raw)
             of_shift.copy_(of_changed.mul_(scale))
-            of_raw.copy_(slopes)
             gradient[:half].add_(networks.backward(step, after[:half], hidden))
             rows = _rows(gradient)
             if trained:
@@ -94,18 +111,18 @@ class ImageRun(Run):
         of_x, of_networks = gradient.permute(3, 0, 1, 2), networks.gradients() if trained else []
         networks.release()
         if not trained:
-            return [of_x, *[None] * (len(inputs) - 1)]
+            return of_x, []
         of_mixing = mixing.unfold(mixed, of_matrix, of_bias)
         mixing.add_of_log_det(of_mixing, x.shape[2] * x.shape[3] * of_changes.sum(1))
         of_mixings = zip(*(each.unbind() for each in of_mixing), strict=True)
         of_each = zip(of_mixings, of_networks, strict=True)
-        return [of_x, *(gradient for mixing, network in of_each for gradient in (*mixing, *network))]
+        return of_x, [gradient for mixing, network in of_each for gradient in (*mixing, *network)]
 
     @staticmethod
     def _room(x: Tensor) -> Tensor:
         """Return room for images, (C, H, W, B)."""
         batch, channels, height, width = x.shape
-        return matrix(channels, height * width * batch, x).unflatten(1, (height, width, batch))
+        return matrix(channels, height * width * batch, x).view(channels, height, width, batch)
 
     def _mixing(self) -> LU:
         return cast("LU", cast("CouplingParts", self.parts).mixing())
@@ -118,3 +135,8 @@ class ImageRun(Run):
 def _rows(images: Tensor) -> Tensor:
     """Return images, (C, H, W, B), as a matrix with a row for each channel."""
     return images.flatten(1)
+
+
+def _pairs(outputs: Tensor) -> Sequence[Tensor]:
+    """Return the even and the odd channels of images, (C, H, W, B)."""
+    return outputs[::2], outputs[1::2]

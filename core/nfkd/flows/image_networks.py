@@ -24,22 +24,35 @@ class ImageNetworks(ABC):
 
     def __init__(self, parameters: Sequence[Sequence[Tensor]], factors: Sequence[float]) -> None:
         self._factors = factors
-        columns = [torch.stack(column) for column in zip(*parameters, strict=True)]
+        columns = list(zip(*parameters, strict=True))
         self._scales = [
-            (value if factor == 1 else value.mul_(factor)).exp_()
-            for value, factor in zip(columns[2::3], factors, strict=True)
+            (torch.stack(column) if factor == 1 else torch.stack(column).mul_(factor)).exp_()
+            for column, factor in zip(columns[2::3], factors, strict=True)
         ]
-        self._biases = [bias.mul_(scale) for bias, scale in zip(columns[1::3], self._scales, strict=True)]
-        weights = [each.flatten(3) for each in columns[::3]]
-        self._hidden, self._inputs = weights[0].shape[1:3]
-        self._outputs = weights[2].shape[1]
-        for weight, scale in zip(weights, self._scales, strict=True):
-            weight.mul_(scale[..., None, None])
-        self._matrices = self._folded(weights)
+        self._biases = [
+            torch.stack(column).mul_(scale) for column, scale in zip(columns[1::3], self._scales, strict=True)
+        ]
+        self._hidden, self._inputs = columns[0][0].shape[:2]
+        self._outputs = len(columns[6][0])
+        self._set_matrices(self._new_matrices(len(parameters)))
+        # Each weight is read once, and its matrix written once.
+        for weights, scale, views in zip(columns[::3], self._scales, self._arranged(self._matrices), strict=True):
+            for weight, factor, view in zip(
+                weights, scale[..., None, None, None].unbind(), views.unbind(), strict=True
+            ):
+                torch.mul(weight, factor, out=view)
+
+    def _set_matrices(self, matrices: Sequence[Tensor]) -> None:
+        self._matrices = list(matrices)
+        self._steps = list(zip(*(each.unbind() for each in matrices), strict=True))
 
     @abstractmethod
-    def _folded(self, weights: Sequence[Tensor]) -> list[Tensor]:
-        """Return a matrix of each convolution at every step, (K, …), of the scaled weights, (K, outputs, inputs, …)."""
+    def _new_matrices(self, count: int) -> list[Tensor]:
+        """Return room for a matrix of each convolution at every step, (K, …)."""
+
+    @abstractmethod
+    def _arranged(self, matrices: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return views of matrices, (…, rows, columns), as weights, (…, outputs, inputs, side, side)."""
 
     @abstractmethod
     def new_hidden(self, *, keeps: bool) -> Tensor:
@@ -64,7 +77,8 @@ class ImageNetworks(ABC):
 
         The graph keeps this object as long as the loss.
         """
-        matrices, self._matrices, self._of_matrices, self._of_biases = self._matrices, [], [], []
+        matrices, self._matrices, self._steps = self._matrices, [], []
+        self._of_weights, self._of_biases, self._of_scales, self._of_matrices, self._kept = [], [], [], [], []
         self._forget_room()
         return matrices
 
@@ -74,10 +88,30 @@ class ImageNetworks(ABC):
 
     def prepare(self, matrices: Sequence[Tensor], *, trained: bool) -> Tensor:
         """Make room for gradients, those by the parameters if trained; return where those by the outputs belong."""
-        self._matrices, self._trained = list(matrices), trained
-        self._of_matrices = [torch.zeros_like(each, dtype=self._scales[0].dtype) for each in matrices]
-        self._of_biases = [torch.zeros_like(each) for each in self._scales]
+        self._set_matrices(matrices)
+        self._trained = trained
+        if trained:
+            self._of_biases = [torch.empty_like(each) for each in self._scales]
+            self._of_scales = [torch.empty_like(each) for each in self._scales]
+            self._of_matrices = [self._scales[0].new_zeros(each.shape[1:]) for each in matrices]
+            products = [torch.empty_like(each) for each in self._of_matrices]
+            of_weights, self._products = self._arranged(self._of_matrices), products
+            self._of_weights = [each.new_empty(len(self._steps), *each.shape) for each in of_weights]
+            scales = [each[..., None, None, None].unbind() for each in self._scales]
+            totals = [each.unbind() for each in self._of_weights], [each.unbind() for each in self._of_scales]
+            self._kept = list(zip(of_weights, self._arranged(products), scales, *totals, strict=True))
         return self._prepare()
+
+    def _keep(self, step: int) -> None:
+        """Set the gradients by the weights of a step, and by its scales except for the biases.
+
+        Done at each step, while those by its matrices are in the cache.
+        """
+        for gradient, matrix, product in zip(self._of_matrices, self._steps[step], self._products, strict=True):
+            torch.mul(gradient, matrix, out=product)
+        for gradient, product, scales, of_weights, of_scales in self._kept:
+            torch.mul(gradient, scales[step], out=of_weights[step])
+            torch.sum(product, (1, 2, 3), out=of_scales[step])
 
     @abstractmethod
     def _prepare(self) -> Tensor:
@@ -93,22 +127,14 @@ class ImageNetworks(ABC):
             As for `forward`.
         """
 
-    @abstractmethod
-    def _unfolded(self, of_matrices: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Return the gradients by the weights, (K, outputs, inputs, 9 or 1), from those by the matrices."""
-
     def gradients(self) -> list[list[Tensor]]:
         """Return the gradients by the parameters of each step, after `backward` of all steps; `release` follows."""
-        products = [each * matrix for each, matrix in zip(self._of_matrices, self._matrices, strict=True)]
-        of_weights, of_scales = self._unfolded(self._of_matrices), self._unfolded(products)
         found: list[Sequence[Tensor]] = []
-        for number, (of_weight, of_bias, factor) in enumerate(
-            zip(of_weights, self._of_biases, self._factors, strict=True)
+        for number, (of_weight, of_bias, of_scale, factor) in enumerate(
+            zip(self._of_weights, self._of_biases, self._of_scales, self._factors, strict=True)
         ):
-            scale, side = self._scales[number], (3, 1, 3)[number]
-            of_log_scale = of_scales[number].sum((2, 3)).addcmul_(of_bias, self._biases[number])
+            of_log_scale = of_scale.addcmul_(of_bias, self._biases[number])
             if factor != 1:
                 of_log_scale.mul_(factor)
-            of_weight = of_weight.contiguous().mul_(scale[..., None, None]).unflatten(3, (side, side))
-            found += [each.unbind() for each in (of_weight, of_bias * scale, of_log_scale)]
+            found += [each.unbind() for each in (of_weight, of_bias * self._scales[number], of_log_scale)]
         return [list(each) for each in zip(*found, strict=True)]

@@ -80,24 +80,40 @@ class Windows:
         self._rows: list[list[Tensor]] = []
         self._neighbours: list[list[Tensor]] = []
         channel, row, column, _ = self._padded.stride()
+        self._windows: list[tuple[Tensor, Tensor]] = []
         for part in parts:
-            shape = (channels, part.height, part.width, batch)
-            strides = (9 * spacing, part.width * batch, batch, 1)
-            self._rows.append([rows.as_strided(shape, strides, each * spacing) for each in range(9)])
-            strides, first = (channel, row, column, 1), part.row * row + part.column * column
-            starts = [first + down * row + right * column for down in range(3) for right in range(3)]
-            neighbours = [self._padded.as_strided(shape, strides, start) for start in starts]
-            self._neighbours.append(neighbours[::-1] if reverse else neighbours)
+            shape = (channels, 3, 3, part.height, part.width, batch)
+            strides = (9 * spacing, 3 * spacing, spacing, part.width * batch, batch, 1)
+            own = rows.as_strided(shape, strides)
+            strides, first = (channel, row, column, row, column, 1), part.row * row + part.column * column
+            windows = self._padded.as_strided(shape, strides, first)
+            self._windows.append((own, windows))
+            self._rows.append(_by_neighbour(own))
+            self._neighbours.append(_by_neighbour(windows)[:: -1 if reverse else 1])
+        self._reverse = reverse
 
     def gather(self, part: int) -> Tensor:
         """Set the rows of a part to the windows of the images, and return them."""
-        _TORCH._foreach_copy_(self._rows[part], self._neighbours[part])
+        if self._reverse:
+            _TORCH._foreach_copy_(self._rows[part], self._neighbours[part])
+        else:
+            rows, windows = self._windows[part]
+            rows.copy_(windows)
         return self.rows[part]
 
     def scatter(self, part: int) -> None:
         """Add the rows of a part to the windows of the images: the transpose of `gather`."""
         _TORCH._foreach_add_(self._neighbours[part], self._rows[part])
 
+    def clear(self) -> None:
+        """Set all pixels to zero."""
+        self._padded.zero_()
+
     def fill(self, values: Tensor) -> None:
         """Set all pixels of each channel, and the border, to a value, (channels,)."""
         self._padded.copy_(values.view(-1, 1, 1, 1))
+
+
+def _by_neighbour(windows: Tensor) -> list[Tensor]:
+    """Return windows, (channels, 3, 3, …), as nine tensors, (channels, …)."""
+    return [each for row in windows.unbind(1) for each in row.unbind(1)]

@@ -378,9 +378,12 @@ def test_gradients_by_backward_call_hooks_and_leave_out_frozen_parameters() -> N
         flow.zero_grad()
 
 
-def test_a_result_that_is_changed_in_place_does_not_change_the_gradient_silently() -> None:
-    flow = shared(Glow1DConfig(hidden=8, steps=2), (4,), 0)
-    [z] = flow.encode(examples((4,), 10, 2)).parts
+@ADDED
+def test_a_result_that_is_changed_in_place_does_not_change_the_gradient_silently(
+    config: FlowConfig, shape: Shape
+) -> None:
+    flow = shared(config, shape, 0)
+    [z] = flow.encode(examples(shape, 10, 2)).parts
     with pytest.raises(RuntimeError, match="inplace"):
         z.add_(1)
 
