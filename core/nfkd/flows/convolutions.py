@@ -43,10 +43,10 @@ class PartwiseNetworks(ImageNetworks):
         self._size = size
         self._parts = parts_of_images(size, max(1, CHUNK * torch.get_num_threads() // self._hidden))
         self._pixels = [part.height * part.width * size[2] for part in self._parts]
-        self._room: _Room | None = None
+        self._buffers: _Buffers | None = None
 
     def _new_matrices(self, count: int) -> list[Tensor]:
-        """Return room for the matrices; in the first two, the last column is the bias, for a row of ones."""
+        """Return buffers for the matrices; in the first two, the last column is the bias, for a row of ones."""
         shapes = (
             (self._hidden, 9 * self._inputs + 1),
             (self._hidden, self._hidden + 1),
@@ -66,19 +66,19 @@ class PartwiseNetworks(ImageNetworks):
             last.view(*last.shape[:-2], -1, 3, 3, self._hidden).movedim(-1, -3),
         )
 
-    def _forget_room(self) -> None:
-        """Forget the room of the passes."""
-        self._room, self._slopes = None, []
+    def _forget_buffers(self) -> None:
+        """Forget the buffers of the passes."""
+        self._buffers, self._slopes = None, []
 
-    def _make_room(self) -> _Room:
-        """Return the room of the passes, made at the first call."""
-        if self._room is None:
+    def _make_buffers(self) -> _Buffers:
+        """Return the buffers of the passes, made at the first call."""
+        if self._buffers is None:
             rows = self._matrix(9 * self._inputs + 1), self._matrix(9 * self._outputs)
-            self._room = _Room(*rows, self._size, self._parts)
-        return self._room
+            self._buffers = _Buffers(*rows, self._size, self._parts)
+        return self._buffers
 
     def _matrix(self, rows: int, *first: int) -> Tensor:
-        """Return room for a matrix with a column for each pixel of the largest part, or several."""
+        """Return a buffer for a matrix with a column for each pixel of the largest part, or several."""
         return matrix(rows, max(self._pixels), self._scales[0], *first)
 
     def _of_parts(self, rows: Sequence[Tensor]) -> list[Tensor]:
@@ -93,7 +93,7 @@ class PartwiseNetworks(ImageNetworks):
         return [(each[:count], each[: count + 1], each[count + 1 :]) for each in parts]
 
     def new_hidden(self, *, keeps: bool) -> Tensor:
-        """Return room for both hidden layers of each part, with a row of ones between them; else of one part."""
+        """Return a buffer for both hidden layers of each part, with a row of ones between them; else of one part."""
         hidden = self._matrix(2 * self._hidden + 1, len(self._pixels) if keeps else 1)
         hidden[:, self._hidden].fill_(1)
         return hidden
@@ -101,67 +101,67 @@ class PartwiseNetworks(ImageNetworks):
     def forward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the outputs."""
         f1, f2, f3 = self._steps[step]
-        room = self._make_room()
-        room.x.image.copy_(x)
-        room.out.fill(self._biases[2][step])
+        buffers = self._make_buffers()
+        buffers.x.image.copy_(x)
+        buffers.out.fill(self._biases[2][step])
         for part, (h1, with_ones, h2) in enumerate(self._layers(hidden)):
-            room.x.gather(part)
-            torch.mm(f1, room.inputs[part], out=h1).clamp_(min=0)
+            buffers.x.gather(part)
+            torch.mm(f1, buffers.inputs[part], out=h1).clamp_(min=0)
             torch.mm(f2, with_ones, out=h2).clamp_(min=0)
-            torch.mm(f3, h2, out=room.out.rows[part])
-            room.out.scatter(part)
-        return room.out.image
+            torch.mm(f3, h2, out=buffers.out.rows[part])
+            buffers.out.scatter(part)
+        return buffers.out.image
 
     def _prepare(self) -> Tensor:
-        """Make room for a pass backwards."""
-        room = self._make_room()
+        """Allocate buffers for a pass backwards."""
+        buffers = self._make_buffers()
         both = [self._of_parts([self._matrix(self._hidden)] * len(self._pixels)) for _ in range(2)]
         self._slopes = list(zip(*both, strict=True))
-        return room.out.image
+        return buffers.out.image
 
     def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
         """Return the gradient by x; keep those by the parameters of the step."""
         f1, f2, f3 = self._steps[step]
         t1, t2, t3 = f1[:, :-1].t(), f2[:, :-1].t(), f3.t()
-        room = self._make_room()
+        buffers = self._make_buffers()
         if self._trained:
-            room.x.image.copy_(x)
-        room.of_x.clear()
+            buffers.x.image.copy_(x)
+        buffers.grad_x.clear()
         for part, ((d1, d2), (h1, _, h2)) in enumerate(zip(self._slopes, self._layers(hidden), strict=True)):
             # Each gradient by a matrix is computed while its operands are in the cache.
-            of_outputs = room.out.gather(part)
-            times_slope(torch.mm(t3, of_outputs, out=d2), h2)
+            grad_outputs = buffers.out.gather(part)
+            times_slope(torch.mm(t3, grad_outputs, out=d2), h2)
             if self._trained:
-                self._add_product(2, part, of_outputs, h2)
+                self._add_product(2, part, grad_outputs, h2)
                 self._add_bias(step, part, d2)
             times_slope(torch.mm(t2, d2, out=d1), h1)
             if self._trained:
                 self._add_product(1, part, d2, h1)
-                room.x.gather(part)
-                self._add_product(0, part, d1, room.inputs[part])
-            torch.mm(t1, d1, out=room.of_x.rows[part])
-            room.of_x.scatter(part)
+                buffers.x.gather(part)
+                self._add_product(0, part, d1, buffers.inputs[part])
+            torch.mm(t1, d1, out=buffers.grad_x.rows[part])
+            buffers.grad_x.scatter(part)
         if self._trained:
-            self._of_biases[0][step].copy_(self._of_matrices[0][:, -1])
-            torch.sum(room.out.image, (1, 2, 3), out=self._of_biases[2][step])
+            self._grad_biases[0][step].copy_(self._grad_matrices[0][:, -1])
+            torch.sum(buffers.out.image, (1, 2, 3), out=self._grad_biases[2][step])
             self._keep(step)
-        return room.of_x.image
+        return buffers.grad_x.image
 
     def _add_product(self, number: int, part: int, slopes: Tensor, inputs: Tensor) -> None:
         """Add the gradient by a matrix from a part; the first part sets it."""
-        total = self._of_matrices[number]
+        total = self._grad_matrices[number]
         (total[:, : len(inputs)] if number == 1 else total).addmm_(slopes, inputs.t(), beta=min(part, 1))
 
     def _add_bias(self, step: int, part: int, slopes: Tensor) -> None:
         """Add the gradient by the second bias from a part; the first part sets it."""
-        total = self._of_biases[1][step]
+        total = self._grad_biases[1][step]
         if part == 0:
             torch.sum(slopes, 1, out=total)
         else:
             total.add_(slopes.sum(1))
 
 
-class _Room:
+class _Buffers:
     """What the passes of `PartwiseNetworks` write to: the windows of the inputs, of the outputs and their gradients.
 
     Attributes
@@ -181,7 +181,7 @@ class _Room:
         self._new_gradient = partial(Windows, inputs[:-1], size, parts)
 
     @cached_property
-    def of_x(self) -> Windows:
+    def grad_x(self) -> Windows:
         """The gradient by the inputs."""
         return self._new_gradient()
 
@@ -203,7 +203,7 @@ class RoundedNetworks(ImageNetworks):
         self._rounded_biases = [bias.bfloat16() for bias in self._biases]
 
     def _new_matrices(self, count: int) -> list[Tensor]:
-        """Return room for the matrices."""
+        """Return buffers for the matrices."""
         shapes = (self._hidden, 9 * self._inputs), (self._hidden, self._hidden), (9 * self._outputs, self._hidden)
         return [self._scales[0].new_empty(count, *shape, dtype=torch.bfloat16) for shape in shapes]
 
@@ -215,7 +215,7 @@ class RoundedNetworks(ImageNetworks):
         return first, middle[..., None, None], last
 
     def new_hidden(self, *, keeps: bool) -> Tensor:
-        """Return room for both hidden layers, (2, B·H·W, hidden)."""
+        """Return a buffer for both hidden layers, (2, B·H·W, hidden)."""
         batch, height, width = self._size
         return self._scales[0].new_empty(2, batch * height * width, self._hidden, dtype=torch.bfloat16)
 
@@ -231,12 +231,12 @@ class RoundedNetworks(ImageNetworks):
         image = h2.view(*self._size, self._hidden).permute(0, 3, 1, 2)
         return functional.conv2d(image, kernel, b3, padding=1).permute(1, 2, 3, 0).to(x.dtype).contiguous()
 
-    def _forget_room(self) -> None:
+    def _forget_buffers(self) -> None:
         """Forget the gradient by the outputs."""
         self._border = self._rounded_biases[2][:0]
 
     def _prepare(self) -> Tensor:
-        """Make room for a pass backwards."""
+        """Allocate buffers for a pass backwards."""
         batch, height, width = self._size
         self._border = self._rounded_biases[2].new_zeros(batch, height + 2, width + 2, self._outputs)
         return self._border[:, 1:-1, 1:-1].permute(3, 1, 2, 0)
@@ -250,10 +250,10 @@ class RoundedNetworks(ImageNetworks):
         d1 = times_slope(d2.mm(f2), h1)
         if self._trained:
             products = d1.t().mm(self._gathered(x)), d2.t().mm(h1), self._flipped(gathered.t().mm(h2))
-            for total, product in zip(self._of_matrices, products, strict=True):
+            for total, product in zip(self._grad_matrices, products, strict=True):
                 total.copy_(product)
             self._keep(step)
-            for total, rows in zip(self._of_biases, (d1, d2, self._border.flatten(0, 2)), strict=True):
+            for total, rows in zip(self._grad_biases, (d1, d2, self._border.flatten(0, 2)), strict=True):
                 torch.sum(rows, 0, dtype=total.dtype, out=total[step])
         kernel = f1.view(-1, 3, 3, len(x)).flip(1, 2).permute(3, 0, 1, 2)
         image = d1.view(*self._size, self._hidden).permute(0, 3, 1, 2)
@@ -325,15 +325,15 @@ class Convolve(FusedOperation):
         return (out.permute(3, 0, 1, 2).contiguous(),), (hidden, *networks.release()), networks
 
     def gradients(
-        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
+        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, grad_outputs: Sequence[Tensor | None]
     ) -> Sequence[Tensor | None]:
         """Return the gradients."""
-        networks, trained, [gradient] = rest, any(each.requires_grad for each in inputs[1:]), of_outputs
+        networks, trained, [gradient] = rest, any(each.requires_grad for each in inputs[1:]), grad_outputs
         if gradient is None:
             return [None] * len(inputs)
         hidden, *matrices = saved
         networks.prepare(matrices, trained=trained).copy_(gradient.permute(1, 2, 3, 0))
-        of_x = networks.backward(0, inputs[0].permute(1, 2, 3, 0), hidden).permute(3, 0, 1, 2)
-        of_parameters = networks.gradients()[0] if trained else [None] * PARAMETERS
+        grad_x = networks.backward(0, inputs[0].permute(1, 2, 3, 0), hidden).permute(3, 0, 1, 2)
+        grad_parameters = networks.gradients()[0] if trained else [None] * PARAMETERS
         networks.release()
-        return [of_x.to(inputs[0].dtype).contiguous(), *of_parameters]
+        return [grad_x.to(inputs[0].dtype).contiguous(), *grad_parameters]

@@ -45,7 +45,7 @@ class FusedOperation(ABC):
 
     @abstractmethod
     def gradients(
-        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
+        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, grad_outputs: Sequence[Tensor | None]
     ) -> Sequence[Tensor | None]:
         """Return the gradient by each input, given those by the outputs (None for zero); called without a graph."""
 
@@ -141,12 +141,12 @@ class _Fused(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
         inputs, saved = tensors[: ctx.inputs], tensors[ctx.inputs :]
-        if torch.is_grad_enabled() or not _in_memory(of_outputs):
-            return (None, *_plain_gradients(ctx.operation, inputs, of_outputs))
-        return (None, *ctx.operation.gradients(inputs, saved, ctx.rest, of_outputs))
+        if torch.is_grad_enabled() or not _in_memory(grad_outputs):
+            return (None, *_plain_gradients(ctx.operation, inputs, grad_outputs))
+        return (None, *ctx.operation.gradients(inputs, saved, ctx.rest, grad_outputs))
 
 
 _NO_DATA = torch.zeros((), requires_grad=True)
@@ -171,13 +171,13 @@ class _Added(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, *of_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
         inputs, saved = (*tensors[: ctx.data], *ctx.parameters), tensors[ctx.data :]
-        if torch.is_grad_enabled() or not _in_memory(of_outputs):
-            found = _plain_gradients(ctx.operation, inputs, of_outputs)
+        if torch.is_grad_enabled() or not _in_memory(grad_outputs):
+            found = _plain_gradients(ctx.operation, inputs, grad_outputs)
         else:
-            found = ctx.operation.gradients(inputs, saved, ctx.rest, of_outputs)
+            found = ctx.operation.gradients(inputs, saved, ctx.rest, grad_outputs)
         for parameter, gradient in zip(ctx.parameters, found[ctx.data :], strict=True):
             if gradient is not None and parameter.requires_grad:
                 before = parameter.grad
@@ -186,14 +186,14 @@ class _Added(torch.autograd.Function):
 
 
 def _plain_gradients(
-    operation: FusedOperation, inputs: Sequence[Tensor], of_outputs: Sequence[Tensor | None]
+    operation: FusedOperation, inputs: Sequence[Tensor], grad_outputs: Sequence[Tensor | None]
 ) -> Sequence[Tensor | None]:
     """Return the gradients by the plain form, with a graph of their own where they are differentiated again."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         own = [each.view_as(each) for each in inputs]
         outputs = operation.plain(own)
-        pairs = [(output, of) for output, of in zip(outputs, of_outputs, strict=True) if of is not None]
+        pairs = [(output, of) for output, of in zip(outputs, grad_outputs, strict=True) if of is not None]
         used = [each for each in own if each.requires_grad]
         found = iter(
             torch.autograd.grad(

@@ -45,13 +45,13 @@ class ImageRun(Run):
         each = [parameters[size * step : size * (step + 1)] for step in range(count)]
         mixing, bound = self._mixing(), self._bound()
         mixed = mixing.fold([torch.stack(column) for column in zip(*(own[:_MIXING] for own in each), strict=True)])
-        images = self._room(x).copy_(x.permute(1, 2, 3, 0))
+        images = self._buffer(x).copy_(x.permute(1, 2, 3, 0))
         own = [own[_MIXING:] for own in each]
         networks = image_networks(own, CONVOLUTION_FACTORS, images.shape[1:], narrow=rounds(x))
         matrices, offsets = mixed[0].unbind(), mixed[1].unsqueeze(2).unbind()
         half, hidden, states, kept, changes = len(images) // 2, None, [], [], []
         for step in range(count):
-            y = self._room(x)
+            y = self._buffer(x)
             torch.addmm(offsets[step], matrices[step], _rows(images), out=_rows(y))
             given, changed = y[:half], y[half:]
             if self.keeps or hidden is None:
@@ -69,58 +69,58 @@ class ImageRun(Run):
         return change, states, [*networks.release(), *kept, images], (mixing, mixed, networks)
 
     def gradients(
-        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
+        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, grad_outputs: Sequence[Tensor | None]
     ) -> Sequence[Tensor | None]:
         """Return the gradients, from the last step to the first."""
         trained = any(each.requires_grad for each in inputs[1:])
         with kernels_alone():
-            of_x, of_parameters = self._gradients(inputs[0], saved, rest, of_outputs, trained=trained)
-        return [of_x, *(of_parameters if trained else [None] * (len(inputs) - 1))]
+            grad_x, grad_parameters = self._gradients(inputs[0], saved, rest, grad_outputs, trained=trained)
+        return [grad_x, *(grad_parameters if trained else [None] * (len(inputs) - 1))]
 
     def _gradients(
-        self, x: Tensor, saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None], *, trained: bool
+        self, x: Tensor, saved: Sequence[Tensor], rest: Any, grad_outputs: Sequence[Tensor | None], *, trained: bool
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the gradients by x and, if trained, by the parameters."""
         mixing, mixed, networks = rest
-        (of_changes, *of_states), count, bound = of_outputs, len(self.steps), self._bound()
+        (grad_changes, *grad_states), count, bound = grad_outputs, len(self.steps), self._bound()
         matrices_of_networks, saved = saved[:3], saved[3:]
-        of_shift, of_raw = _pairs(networks.prepare(matrices_of_networks, trained=trained))
-        if of_changes is None:
-            of_changes = x.new_zeros(count, len(x))
+        grad_shift, grad_raw = _pairs(networks.prepare(matrices_of_networks, trained=trained))
+        if grad_changes is None:
+            grad_changes = x.new_zeros(count, len(x))
         if not self.every:
-            of_states = [None] * (count - 1) + of_states
-        matrices, of_matrix, of_bias = mixed[0].unbind(), torch.empty_like(mixed[0]), torch.empty_like(mixed[1])
+            grad_states = [None] * (count - 1) + grad_states
+        matrices, grad_matrix, grad_bias = mixed[0].unbind(), torch.empty_like(mixed[0]), torch.empty_like(mixed[1])
         after, half = saved[-1], x.shape[1] // 2
-        gradient, other = self._room(x).zero_(), self._room(x)
+        gradient, other = self._buffer(x).zero_(), self._buffer(x)
         for step in range(count - 1, -1, -1):
             images, log_scale, hidden = saved[3 * step : 3 * step + 3]
-            of_state = of_states[step]
-            if of_state is not None:
-                gradient.add_(of_state.permute(1, 2, 3, 0))
-            changed, of_changed, scale = after[half:], gradient[half:], log_scale.exp()
-            slopes = torch.addcmul(of_changes[step], of_changed, changed)
-            torch.mul(slopes, bound.slope(log_scale, scale), out=of_raw)
-            of_shift.copy_(of_changed.mul_(scale))
+            grad_state = grad_states[step]
+            if grad_state is not None:
+                gradient.add_(grad_state.permute(1, 2, 3, 0))
+            changed, grad_changed, scale = after[half:], gradient[half:], log_scale.exp()
+            slopes = torch.addcmul(grad_changes[step], grad_changed, changed)
+            torch.mul(slopes, bound.slope(log_scale, scale), out=grad_raw)
+            grad_shift.copy_(grad_changed.mul_(scale))
             gradient[:half].add_(networks.backward(step, after[:half], hidden))
             rows = _rows(gradient)
             if trained:
-                torch.mm(rows, _rows(images).t(), out=of_matrix[step])
-                torch.sum(rows, 1, out=of_bias[step])
+                torch.mm(rows, _rows(images).t(), out=grad_matrix[step])
+                torch.sum(rows, 1, out=grad_bias[step])
             torch.mm(matrices[step].t(), rows, out=_rows(other))
             gradient, other, after = other, gradient, images
-        of_x, of_networks = gradient.permute(3, 0, 1, 2), networks.gradients() if trained else []
+        grad_x, grad_networks = gradient.permute(3, 0, 1, 2), networks.gradients() if trained else []
         networks.release()
         if not trained:
-            return of_x, []
-        of_mixing = mixing.unfold(mixed, of_matrix, of_bias)
-        mixing.add_of_log_det(of_mixing, x.shape[2] * x.shape[3] * of_changes.sum(1))
-        of_mixings = zip(*(each.unbind() for each in of_mixing), strict=True)
-        of_each = zip(of_mixings, of_networks, strict=True)
-        return of_x, [gradient for mixing, network in of_each for gradient in (*mixing, *network)]
+            return grad_x, []
+        grad_mixing = mixing.unfold(mixed, grad_matrix, grad_bias)
+        mixing.add_grad_log_det(grad_mixing, x.shape[2] * x.shape[3] * grad_changes.sum(1))
+        grad_mixings = zip(*(each.unbind() for each in grad_mixing), strict=True)
+        grad_each = zip(grad_mixings, grad_networks, strict=True)
+        return grad_x, [gradient for mixing, network in grad_each for gradient in (*mixing, *network)]
 
     @staticmethod
-    def _room(x: Tensor) -> Tensor:
-        """Return room for images, (C, H, W, B)."""
+    def _buffer(x: Tensor) -> Tensor:
+        """Return a buffer for images, (C, H, W, B)."""
         batch, channels, height, width = x.shape
         return matrix(channels, height * width * batch, x).view(channels, height, width, batch)
 

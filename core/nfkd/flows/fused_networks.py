@@ -16,12 +16,12 @@ class LinearSteps:
     ----------
     outputs
         How many rows the layer returns.
-    of_matrix, of_bias
+    grad_matrix, grad_bias
         The gradients by both, after `backward` of each step.
     """
 
-    of_matrix: Tensor
-    of_bias: Tensor
+    grad_matrix: Tensor
+    grad_bias: Tensor
     _trained = False
 
     def __init__(self, matrix: Tensor, bias: Tensor) -> None:
@@ -31,9 +31,9 @@ class LinearSteps:
         self._biases = bias.unsqueeze(2).unbind()
 
     def prepare(self) -> None:
-        """Make room for the gradients."""
-        self.of_matrix, self.of_bias = (torch.empty_like(each) for each in self._stacked)
-        self._of_matrices, self._of_biases = self.of_matrix.unbind(), self.of_bias.unbind()
+        """Allocate buffers for the gradients."""
+        self.grad_matrix, self.grad_bias = (torch.empty_like(each) for each in self._stacked)
+        self._grad_matrices, self._grad_biases = self.grad_matrix.unbind(), self.grad_bias.unbind()
         self._trained = True
 
     def forward(self, step: int, x: Tensor, out: Tensor | None = None) -> Tensor:
@@ -52,8 +52,8 @@ class LinearSteps:
 
     def _learn(self, step: int, gradient: Tensor, x: Tensor) -> None:
         if self._trained:
-            torch.mm(gradient, x.t(), out=self._of_matrices[step])
-            torch.sum(gradient, 1, out=self._of_biases[step])
+            torch.mm(gradient, x.t(), out=self._grad_matrices[step])
+            torch.sum(gradient, 1, out=self._grad_biases[step])
 
 
 class OrderedSteps(LinearSteps):
@@ -79,8 +79,8 @@ class OrderedSteps(LinearSteps):
         """Return the gradient by x; keep those by s and b after `prepare`."""
         if self._trained:
             ordered = x.index_select(0, self._orders[step])
-            torch.sum(ordered.mul_(gradient), 1, out=self._of_matrices[step])
-            torch.sum(gradient, 1, out=self._of_biases[step])
+            torch.sum(ordered.mul_(gradient), 1, out=self._grad_matrices[step])
+            torch.sum(gradient, 1, out=self._grad_biases[step])
         return torch.index_select(gradient * self._scales[step], 0, self._inverses[step], out=out)
 
 
@@ -94,7 +94,7 @@ class ConstantSteps(LinearSteps):
     def backward(self, step: int, gradient: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the gradient, (outputs, 1); keep it after `prepare`."""
         if self._trained:
-            self._of_biases[step].copy_(gradient.squeeze(1))
+            self._grad_biases[step].copy_(gradient.squeeze(1))
         return gradient
 
 
@@ -120,7 +120,7 @@ class NetworkSteps(ABC):
 
     @abstractmethod
     def begin(self, like: Tensor, count: int, *, keeps: bool) -> None:
-        """Make room for `count` steps with as many examples as `like`, (…, B); for one if nothing is kept."""
+        """Allocate buffers for `count` steps with as many examples as `like`, (…, B); for one if nothing is kept."""
 
     @abstractmethod
     def forward(self, step: int, x: Tensor, out: Tensor | None) -> Tensor:
@@ -128,7 +128,7 @@ class NetworkSteps(ABC):
 
     @abstractmethod
     def begin_backward(self, kept: list[Tensor]) -> None:
-        """Make room for the gradients of steps of which this was kept."""
+        """Allocate buffers for the gradients of steps of which this was kept."""
 
     @abstractmethod
     def backward(self, step: int, gradient: Tensor, x: Tensor, total: Tensor) -> None:
@@ -139,7 +139,7 @@ class PerceptronSteps(NetworkSteps):
     """Linear layers with ReLUs between them; kept are the hidden layers after their ReLUs, (K, width, B) each."""
 
     def begin(self, like: Tensor, count: int, *, keeps: bool) -> None:
-        """Make room for the hidden layers."""
+        """Allocate buffers for the hidden layers."""
         sizes = [(count if keeps else 1, linear.outputs, like.shape[-1]) for linear in self._linears[:-1]]
         self.kept = [like.new_empty(size) for size in sizes]
         self._hidden = [list(each.unbind()) * (1 if keeps else count) for each in self.kept]
@@ -152,16 +152,16 @@ class PerceptronSteps(NetworkSteps):
         return last.forward(step, x, out)
 
     def begin_backward(self, kept: list[Tensor]) -> None:
-        """Make room for the gradients by the hidden layers of one step."""
+        """Allocate buffers for the gradients by the hidden layers of one step."""
         self._hidden = [list(each.unbind()) for each in kept]
         self._gradients = [torch.empty_like(each[0]) for each in kept]
 
     def backward(self, step: int, gradient: Tensor, x: Tensor, total: Tensor) -> None:
         """Add the gradient by x to a total."""
         layers = zip(self._linears[1:], self._hidden, self._gradients, strict=True)
-        for linear, hidden, room in reversed(list(layers)):
+        for linear, hidden, buffer in reversed(list(layers)):
             h = hidden[step]
-            gradient = _through_relu(linear.backward(step, gradient, h, room), h, room)
+            gradient = _through_relu(linear.backward(step, gradient, h, buffer), h, buffer)
         self._linears[0].backward_into(step, gradient, x, total)
 
 

@@ -68,44 +68,44 @@ class SplineRows(SeparateRows):
         torch.where(inside, y, x, out=out)
         return log_slope.masked_fill_(~inside, 0).sum(0), kept
 
-    def backward(self, x: Tensor, y: Tensor, kept: Sequence[Tensor], of_y: Tensor, of_slopes: Tensor) -> Tensor:
+    def backward(self, x: Tensor, y: Tensor, kept: Sequence[Tensor], grad_y: Tensor, grad_slopes: Tensor) -> Tensor:
         """Return the gradients by the parameters."""
         sizes, index, starts, spans, raw, slopes, fraction = kept
         (width, height), (first, last) = spans, slopes
         outside = x.abs() >= self.bound
-        of_value, of_log = of_y.masked_fill(outside, 0), of_slopes.expand_as(x).masked_fill(outside, 0)
+        grad_value, grad_log = grad_y.masked_fill(outside, 0), grad_slopes.expand_as(x).masked_fill(outside, 0)
         slope, rest = height / width, 1 - fraction
         product, square, rest_square = fraction * rest, fraction * fraction, rest * rest
         bend = first + last - 2 * slope
         inverse_divisor = 1 / torch.addcmul(slope, bend, product)
         derivative = torch.addcmul(last * square + 2 * slope * product, first, rest_square)
         risen = torch.addcmul(first * product, slope, square).mul_(inverse_divisor)
-        # of_value by the slopes at the ends and in the bin, each with a factor height / divisor
-        scaled, of_derivative = of_value * height * inverse_divisor, of_log / derivative
-        of_divisor = (of_log * -2).mul_(inverse_divisor).addcmul_(scaled, risen, value=-1)
-        of_product = of_divisor * product
-        of_ends = torch.stack(
+        # grad_value by the slopes at the ends and in the bin, each with a factor height / divisor
+        scaled, grad_derivative = grad_value * height * inverse_divisor, grad_log / derivative
+        grad_divisor = (grad_log * -2).mul_(inverse_divisor).addcmul_(scaled, risen, value=-1)
+        grad_product = grad_divisor * product
+        grad_ends = torch.stack(
             (
-                of_product.addcmul(scaled, product).addcmul_(of_derivative, rest_square),
-                of_product.addcmul(of_derivative, square),
+                grad_product.addcmul(scaled, product).addcmul_(grad_derivative, rest_square),
+                grad_product.addcmul(grad_derivative, square),
             )
         )
-        of_slope = (2 / slope).mul_(of_log).add_(of_divisor).sub_(2 * of_product)
-        of_slope.addcmul_(scaled, square).addcmul_(of_derivative, product, value=2)
+        grad_slope = (2 / slope).mul_(grad_log).add_(grad_divisor).sub_(2 * grad_product)
+        grad_slope.addcmul_(scaled, square).addcmul_(grad_derivative, product, value=2)
         lean = 1 - 2 * fraction
-        of_fraction = of_divisor.mul_(bend).mul_(lean)
-        of_fraction.addcmul_(scaled, torch.addcmul(2 * slope * fraction, first, lean))
-        of_fraction.addcmul_(of_derivative, (last * fraction + slope * lean - first * rest).mul_(2))
-        of_inside = of_fraction / width
-        of_width = torch.addcmul(of_slope * slope / width, of_inside, fraction).neg_()
-        of_height = torch.addcmul(of_slope / width, of_value, risen)
-        of_starts, of_spans = torch.stack((-of_inside, of_value)), torch.stack((of_width, of_height))
-        of_raw = of_ends.mul_(raw.sigmoid()).masked_fill_(slopes >= LARGEST_SLOPE, 0)
-        self._fill_outer(of_raw, index, 0.0)
+        grad_fraction = grad_divisor.mul_(bend).mul_(lean)
+        grad_fraction.addcmul_(scaled, torch.addcmul(2 * slope * fraction, first, lean))
+        grad_fraction.addcmul_(grad_derivative, (last * fraction + slope * lean - first * rest).mul_(2))
+        grad_inside = grad_fraction / width
+        grad_width = torch.addcmul(grad_slope * slope / width, grad_inside, fraction).neg_()
+        grad_height = torch.addcmul(grad_slope / width, grad_value, risen)
+        grad_starts, grad_spans = torch.stack((-grad_inside, grad_value)), torch.stack((grad_width, grad_height))
+        grad_raw = grad_ends.mul_(raw.sigmoid()).masked_fill_(slopes >= LARGEST_SLOPE, 0)
+        self._fill_outer(grad_raw, index, 0.0)
         by_element = sizes.shape[-1] == x.shape[1]
-        gather = self._of_elements if by_element else self._of_shared
-        of_y.copy_(torch.where(outside, of_y, of_inside))
-        return gather(sizes, index, starts, spans, of_starts, of_spans, of_raw)
+        gather = self._element_gradients if by_element else self._shared_gradients
+        grad_y.copy_(torch.where(outside, grad_y, grad_inside))
+        return gather(sizes, index, starts, spans, grad_starts, grad_spans, grad_raw)
 
     @property
     def _span(self) -> float:
@@ -130,15 +130,15 @@ class SplineRows(SeparateRows):
         values[0].masked_fill_(index == 0, value)
         values[1].masked_fill_(index == self.bins - 1, value)
 
-    def _of_elements(
+    def _element_gradients(
         self,
         sizes: Tensor,
         index: Tensor,
         starts: Tensor,
         spans: Tensor,
-        of_starts: Tensor,
-        of_spans: Tensor,
-        of_raw: Tensor,
+        grad_starts: Tensor,
+        grad_spans: Tensor,
+        grad_raw: Tensor,
     ) -> Tensor:
         """Return the gradient by parameters of each element, (P·n, B).
 
@@ -146,39 +146,39 @@ class SplineRows(SeparateRows):
         """
         bins, (rows, count) = self.bins, index.shape
         found = sizes.new_empty(3 * bins - 1, rows, count)
-        of_sizes = found[: 2 * bins].view(2, bins, rows, count)
+        grad_sizes = found[: 2 * bins].view(2, bins, rows, count)
         before = torch.add(starts, index, alpha=-self._smallest).add_(self.bound)
-        mean = torch.addcmul(of_starts * before, of_spans, spans - self._smallest)
+        mean = torch.addcmul(grad_starts * before, grad_spans, spans - self._smallest)
         mean.mul_(1 / (self._span - bins * self._smallest))
         earlier = torch.arange(bins, device=index.device).view(-1, 1, 1) < index
-        torch.where(earlier, (of_starts - mean).unsqueeze(1), (-mean).unsqueeze(1), out=of_sizes)
-        of_sizes.scatter_add_(1, index.expand(2, 1, rows, count), of_spans.unsqueeze(1))
-        of_sizes.mul_(sizes - self._smallest)
-        found[2 * bins :].zero_().scatter_add_(0, self._ends(index), of_raw)
+        torch.where(earlier, (grad_starts - mean).unsqueeze(1), (-mean).unsqueeze(1), out=grad_sizes)
+        grad_sizes.scatter_add_(1, index.expand(2, 1, rows, count), grad_spans.unsqueeze(1))
+        grad_sizes.mul_(sizes - self._smallest)
+        found[2 * bins :].zero_().scatter_add_(0, self._ends(index), grad_raw)
         return found.flatten(0, 1)
 
-    def _of_shared(
+    def _shared_gradients(
         self,
         sizes: Tensor,
         index: Tensor,
         starts: Tensor,
         spans: Tensor,
-        of_starts: Tensor,
-        of_spans: Tensor,
-        of_raw: Tensor,
+        grad_starts: Tensor,
+        grad_spans: Tensor,
+        grad_raw: Tensor,
     ) -> Tensor:
         """Return the gradient by parameters that all elements of a row share, (P·n, 1)."""
         bins, rows = self.bins, len(index)
         at = index.expand(2, -1, -1)
         totals = sizes.new_zeros(2, 2, rows, bins)
-        totals[0].scatter_add_(2, at, of_starts)
-        totals[1].scatter_add_(2, at, of_spans)
+        totals[0].scatter_add_(2, at, grad_starts)
+        totals[1].scatter_add_(2, at, grad_spans)
         later = totals[0].flip(2).cumsum(2).flip(2) - totals[0]
         shares = sizes.squeeze(3).transpose(1, 2) - self._smallest
-        of_sizes = later + totals[1]
-        mean = (shares * of_sizes).sum(2, keepdim=True) / (self._span - bins * self._smallest)
-        of_sizes = ((of_sizes - mean) * shares).transpose(1, 2).reshape(2 * bins, rows)
-        of_slopes = sizes.new_zeros(rows, bins - 1)
-        for end, values in zip(self._ends(index), of_raw, strict=True):
-            of_slopes.scatter_add_(1, end, values)
-        return torch.cat((of_sizes, of_slopes.t())).view(-1, 1)
+        grad_sizes = later + totals[1]
+        mean = (shares * grad_sizes).sum(2, keepdim=True) / (self._span - bins * self._smallest)
+        grad_sizes = ((grad_sizes - mean) * shares).transpose(1, 2).reshape(2 * bins, rows)
+        grad_slopes = sizes.new_zeros(rows, bins - 1)
+        for end, values in zip(self._ends(index), grad_raw, strict=True):
+            grad_slopes.scatter_add_(1, end, values)
+        return torch.cat((grad_sizes, grad_slopes.t())).view(-1, 1)

@@ -54,19 +54,19 @@ class Folded:
         return slopes.sum(0).add_(own.sum()) if sums else slopes.add_(own.unsqueeze(1))
 
     def prepare(self) -> None:
-        """Make room for the gradients."""
+        """Allocate buffers for the gradients."""
         for layer in self.layers:
             layer.prepare()
 
-    def gradients(self, of_log_det: Tensor) -> list[Tensor]:
+    def gradients(self, grad_log_det: Tensor) -> list[Tensor]:
         """Return the gradients by the parameters in their order, after the layers have theirs."""
         found = [
-            linear.unfold(tensors, layer.of_matrix, layer.of_bias)
+            linear.unfold(tensors, layer.grad_matrix, layer.grad_bias)
             for linear, tensors, layer in zip(self._linears, self.tensors, self.layers, strict=True)
         ]
         mixing = self._linears[0]
         if isinstance(mixing, StackedMixing):
-            mixing.add_of_log_det(found[0], of_log_det)
+            mixing.add_grad_log_det(found[0], grad_log_det)
         steps = zip(*(each.unbind() for gradients in found for each in gradients), strict=True)
         return [gradient for step in steps for gradient in step]
 
@@ -144,7 +144,7 @@ class VectorRun(Run):
                 if context:
                     given = torch.cat((given, *(each.t() for each in context)))
                     givens.append(given)
-                parameters = network.forward(step, given, transform.room(step))
+                parameters = network.forward(step, given, transform.buffer(step))
                 transform.forward(step, y[half or 0 :], parameters, after[half or 0 :])
                 if first is not None:
                     constant.forward(step, y[:half], first.forward(step, y), after[:half])
@@ -161,10 +161,10 @@ class VectorRun(Run):
         return (changes, *found), [each for group in kept for each in group], (folded, [len(group) for group in kept])
 
     def gradients(
-        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, of_outputs: Sequence[Tensor | None]
+        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, grad_outputs: Sequence[Tensor | None]
     ) -> Sequence[Tensor | None]:
         """Return the gradients, from the last step to the first."""
-        parts, (of_changes, *of_states), count = self.parts, of_outputs, len(self.steps)
+        parts, (grad_changes, *grad_states), count = self.parts, grad_outputs, len(self.steps)
         half, (folded, lengths) = parts.half, rest
         trained = any(each.requires_grad for each in inputs[self.data :])
         with kernels_alone():
@@ -179,34 +179,37 @@ class VectorRun(Run):
                 folded.prepare()
             states = stacked.unbind()
             ys = states if mixing is None else mixed[0].unbind() if mixed else states[1:]
-            if of_changes is None:
-                of_changes = stacked.new_zeros(stacked.shape[2])
-            of_changes = of_changes.expand(count, -1)
-            of_change = of_changes.unbind()
-            of_states = [None] * (count - len(of_states)) + of_states
-            gradient, room = torch.zeros_like(stacked[0]), torch.empty_like(stacked[0])
-            of_context = None if not givens else stacked.new_zeros(inputs[1].shape[::-1])
+            if grad_changes is None:
+                grad_changes = stacked.new_zeros(stacked.shape[2])
+            grad_changes = grad_changes.expand(count, -1)
+            grad_change = grad_changes.unbind()
+            grad_states = [None] * (count - len(grad_states)) + grad_states
+            gradient, buffer = torch.zeros_like(stacked[0]), torch.empty_like(stacked[0])
+            grad_context = None if not givens else stacked.new_zeros(inputs[1].shape[::-1])
             for step in range(count - 1, -1, -1):
-                y, after, of_state = ys[step], states[step + 1], of_states[step]
-                if of_state is not None:
-                    gradient.add_(of_state.t())
+                y, after, grad_state = ys[step], states[step + 1], grad_states[step]
+                if grad_state is not None:
+                    gradient.add_(grad_state.t())
                 unchanged, changed = gradient[:half], gradient[half or 0 :]
                 values = (step, y[half or 0 :], after[half or 0 :], changed)
-                of_parameters = transform.backward(*values, of_change[step])
+                grad_parameters = transform.backward(*values, grad_change[step])
                 if first is not None:
                     values = (step, y[:half], after[:half], unchanged)
-                    first.backward(step, constant.backward(*values, of_change[step]), y)
-                if of_context is None:
-                    network.backward(step, of_parameters, y[:half], unchanged)
+                    first.backward(step, constant.backward(*values, grad_change[step]), y)
+                if grad_context is None:
+                    network.backward(step, grad_parameters, y[:half], unchanged)
                 else:
-                    of_given = torch.zeros_like(givens[step])
-                    network.backward(step, of_parameters, givens[step], of_given)
-                    unchanged.add_(of_given[: len(unchanged)])
-                    of_context.add_(of_given[len(unchanged) :])
+                    grad_given = torch.zeros_like(givens[step])
+                    network.backward(step, grad_parameters, givens[step], grad_given)
+                    unchanged.add_(grad_given[: len(unchanged)])
+                    grad_context.add_(grad_given[len(unchanged) :])
                 if mixing is not None:
-                    gradient, room = mixing.backward(step, gradient, states[step], room), gradient
-            of_data = [each.t() for each in (gradient, of_context) if each is not None]
-            return [*of_data, *(folded.gradients(of_changes.sum(1)) if trained else [None] * len(inputs[self.data :]))]
+                    gradient, buffer = mixing.backward(step, gradient, states[step], buffer), gradient
+            grad_data = [each.t() for each in (gradient, grad_context) if each is not None]
+            return [
+                *grad_data,
+                *(folded.gradients(grad_changes.sum(1)) if trained else [None] * len(inputs[self.data :])),
+            ]
 
 
 def _repeated(stacked: Tensor, count: int) -> list[Tensor]:

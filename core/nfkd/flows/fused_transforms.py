@@ -35,12 +35,12 @@ class TransformSteps(ABC):
 
     @abstractmethod
     def begin(self, like: Tensor, count: int, *, keeps: bool, sums: bool) -> None:
-        """Make room for `forward` at `count` steps over states like (n, B).
+        """Allocate buffers for `forward` at `count` steps over states like (n, B).
 
         With `keeps`, `backward` follows; with `sums`, `slopes` may be added up.
         """
 
-    def room(self, step: int) -> Tensor | None:
+    def buffer(self, step: int) -> Tensor | None:
         """Return where the parameters are written, (P·n, B); None for anywhere."""
         return None
 
@@ -56,10 +56,10 @@ class TransformSteps(ABC):
         """Return the sums of log f′ over the rows, (K, B), or their sum over the steps, (1, B)."""
 
     @abstractmethod
-    def backward(self, step: int, x: Tensor, y: Tensor, of_y: Tensor, of_slopes: Tensor) -> Tensor:
+    def backward(self, step: int, x: Tensor, y: Tensor, grad_y: Tensor, grad_slopes: Tensor) -> Tensor:
         """Return the gradients by the parameters, given those by f(x), (n, B), and by the sum, (B,).
 
-        `of_y` becomes the gradient by x.
+        `grad_y` becomes the gradient by x.
         """
 
 
@@ -102,8 +102,8 @@ class SeparateRows(TransformRows):
         """Set `out` to f(x); return the sum of log f′ over the rows, (B,), and what `backward` needs."""
 
     @abstractmethod
-    def backward(self, x: Tensor, y: Tensor, kept: Sequence[Tensor], of_y: Tensor, of_slopes: Tensor) -> Tensor:
-        """Return the gradients by the parameters; `of_y` becomes that by x."""
+    def backward(self, x: Tensor, y: Tensor, kept: Sequence[Tensor], grad_y: Tensor, grad_slopes: Tensor) -> Tensor:
+        """Return the gradients by the parameters; `grad_y` becomes that by x."""
 
 
 class _SeparateSteps(TransformSteps):
@@ -123,9 +123,9 @@ class _SeparateSteps(TransformSteps):
     def slopes(self) -> Tensor:
         return self._slopes
 
-    def backward(self, step: int, x: Tensor, y: Tensor, of_y: Tensor, of_slopes: Tensor) -> Tensor:
+    def backward(self, step: int, x: Tensor, y: Tensor, grad_y: Tensor, grad_slopes: Tensor) -> Tensor:
         size = self._rows.kept
-        return self._rows.backward(x, y, self.kept[step * size : (step + 1) * size], of_y, of_slopes)
+        return self._rows.backward(x, y, self.kept[step * size : (step + 1) * size], grad_y, grad_slopes)
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,11 @@ class _ShiftScaleSteps(TransformSteps):
         each = zip(self._scales.unbind(), self._log_scales.unbind(), strict=True)
         self._each_scale = list(each) * (count // max(1, len(self._scales)))
         self._slopes = like.new_zeros(1 if sums else count, like.shape[1])
-        self._rooms = list(self._parameters.unbind()) * (count // max(1, len(self._parameters)))
+        self._buffers = list(self._parameters.unbind()) * (count // max(1, len(self._parameters)))
         self.kept = [self._scales, self._log_scales] if self._tanh else [self._scales]
 
-    def room(self, step: int) -> Tensor | None:
-        return self._rooms[step]
+    def buffer(self, step: int) -> Tensor | None:
+        return self._buffers[step]
 
     def forward(self, step: int, x: Tensor, parameters: Tensor, out: Tensor) -> None:
         shift, raw = parameters[: self._size], parameters[self._size :]
@@ -183,21 +183,21 @@ class _ShiftScaleSteps(TransformSteps):
             return self._log_scales.sum(1)
         return _log_sigmoid(self._parameters[:, self._size :], self._scales).sum(1)
 
-    def backward(self, step: int, x: Tensor, y: Tensor, of_y: Tensor, of_slopes: Tensor) -> Tensor:
+    def backward(self, step: int, x: Tensor, y: Tensor, grad_y: Tensor, grad_slopes: Tensor) -> Tensor:
         """Return the gradients; that by t equals that by x."""
         scale = self.kept[0][step]
         size, batch = scale.shape
-        of_parameters = scale.new_empty(2 * size, batch)
-        of_x, of_raw = of_parameters[:size], of_parameters[size:]
-        torch.mul(of_y, scale, out=of_x)
-        torch.addcmul(of_slopes, of_y, y, out=of_raw)
-        of_y.copy_(of_x)
+        grad_parameters = scale.new_empty(2 * size, batch)
+        grad_x, grad_raw = grad_parameters[:size], grad_parameters[size:]
+        torch.mul(grad_y, scale, out=grad_x)
+        torch.addcmul(grad_slopes, grad_y, y, out=grad_raw)
+        grad_y.copy_(grad_x)
         if self._tanh:
             log_scale = self.kept[1][step]
-            of_raw.mul_(1 - log_scale.square())
+            grad_raw.mul_(1 - log_scale.square())
         else:
-            of_raw.addcmul_(of_raw, scale, value=-1)
-        return of_parameters
+            grad_raw.addcmul_(grad_raw, scale, value=-1)
+        return grad_parameters
 
 
 def _log_sigmoid(raw: Tensor, sigmoid: Tensor) -> Tensor:
@@ -221,13 +221,13 @@ class AffineRows(SeparateRows):
         torch.addcmul(shift, x, scale, out=out)
         return slopes, (scale, bounded)
 
-    def backward(self, x: Tensor, y: Tensor, kept: Sequence[Tensor], of_y: Tensor, of_slopes: Tensor) -> Tensor:
+    def backward(self, x: Tensor, y: Tensor, kept: Sequence[Tensor], grad_y: Tensor, grad_slopes: Tensor) -> Tensor:
         """Return the gradients; that by β equals that by f(x)."""
         scale, bounded = kept
-        size = len(of_y)
-        of_parameters = of_y.new_empty(2 * size, of_y.shape[1])
-        of_raw = of_parameters[size:]
-        of_parameters[:size].copy_(of_y)
-        of_log_scale = torch.addcmul(of_slopes, of_y.mul_(scale), x)
-        torch.addcmul(of_log_scale, of_log_scale, bounded.square(), value=-1, out=of_raw)
-        return of_parameters
+        size = len(grad_y)
+        grad_parameters = grad_y.new_empty(2 * size, grad_y.shape[1])
+        grad_raw = grad_parameters[size:]
+        grad_parameters[:size].copy_(grad_y)
+        grad_log_scale = torch.addcmul(grad_slopes, grad_y.mul_(scale), x)
+        torch.addcmul(grad_log_scale, grad_log_scale, bounded.square(), value=-1, out=grad_raw)
+        return grad_parameters

@@ -48,7 +48,7 @@ class ImageNetworks(ABC):
 
     @abstractmethod
     def _new_matrices(self, count: int) -> list[Tensor]:
-        """Return room for a matrix of each convolution at every step, (K, …)."""
+        """Return a buffer for a matrix of each convolution at every step, (K, …)."""
 
     @abstractmethod
     def _arranged(self, matrices: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -56,7 +56,7 @@ class ImageNetworks(ABC):
 
     @abstractmethod
     def new_hidden(self, *, keeps: bool) -> Tensor:
-        """Return room for the hidden layers of a step: all that `backward` needs, or what `forward` needs."""
+        """Return buffers for the hidden layers of a step: all that `backward` needs, or what `forward` needs."""
 
     @abstractmethod
     def forward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
@@ -73,33 +73,33 @@ class ImageNetworks(ABC):
         """
 
     def release(self) -> list[Tensor]:
-        """Forget the matrices, gradients and room of the passes; return the matrices, which `prepare` needs.
+        """Forget the matrices, gradients and buffers of the passes; return the matrices, which `prepare` needs.
 
         The graph keeps this object as long as the loss.
         """
         matrices, self._matrices, self._steps = self._matrices, [], []
-        self._of_weights, self._of_biases, self._of_scales, self._of_matrices, self._kept = [], [], [], [], []
-        self._forget_room()
+        self._grad_weights, self._grad_biases, self._grad_scales, self._grad_matrices, self._kept = [], [], [], [], []
+        self._forget_buffers()
         return matrices
 
     @abstractmethod
-    def _forget_room(self) -> None:
-        """Forget the room of the passes."""
+    def _forget_buffers(self) -> None:
+        """Forget the buffers of the passes."""
 
     def prepare(self, matrices: Sequence[Tensor], *, trained: bool) -> Tensor:
-        """Make room for gradients, those by the parameters if trained; return where those by the outputs belong."""
+        """Allocate buffers for gradients, by parameters if trained; return the buffer for those by the outputs."""
         self._set_matrices(matrices)
         self._trained = trained
         if trained:
-            self._of_biases = [torch.empty_like(each) for each in self._scales]
-            self._of_scales = [torch.empty_like(each) for each in self._scales]
-            self._of_matrices = [self._scales[0].new_zeros(each.shape[1:]) for each in matrices]
-            products = [torch.empty_like(each) for each in self._of_matrices]
-            of_weights, self._products = self._arranged(self._of_matrices), products
-            self._of_weights = [each.new_empty(len(self._steps), *each.shape) for each in of_weights]
+            self._grad_biases = [torch.empty_like(each) for each in self._scales]
+            self._grad_scales = [torch.empty_like(each) for each in self._scales]
+            self._grad_matrices = [self._scales[0].new_zeros(each.shape[1:]) for each in matrices]
+            products = [torch.empty_like(each) for each in self._grad_matrices]
+            grad_weights, self._products = self._arranged(self._grad_matrices), products
+            self._grad_weights = [each.new_empty(len(self._steps), *each.shape) for each in grad_weights]
             scales = [each[..., None, None, None].unbind() for each in self._scales]
-            totals = [each.unbind() for each in self._of_weights], [each.unbind() for each in self._of_scales]
-            self._kept = list(zip(of_weights, self._arranged(products), scales, *totals, strict=True))
+            totals = [each.unbind() for each in self._grad_weights], [each.unbind() for each in self._grad_scales]
+            self._kept = list(zip(grad_weights, self._arranged(products), scales, *totals, strict=True))
         return self._prepare()
 
     def _keep(self, step: int) -> None:
@@ -107,15 +107,15 @@ class ImageNetworks(ABC):
 
         Done at each step, while those by its matrices are in the cache.
         """
-        for gradient, matrix, product in zip(self._of_matrices, self._steps[step], self._products, strict=True):
+        for gradient, matrix, product in zip(self._grad_matrices, self._steps[step], self._products, strict=True):
             torch.mul(gradient, matrix, out=product)
-        for gradient, product, scales, of_weights, of_scales in self._kept:
-            torch.mul(gradient, scales[step], out=of_weights[step])
-            torch.sum(product, (1, 2, 3), out=of_scales[step])
+        for gradient, product, scales, grad_weights, grad_scales in self._kept:
+            torch.mul(gradient, scales[step], out=grad_weights[step])
+            torch.sum(product, (1, 2, 3), out=grad_scales[step])
 
     @abstractmethod
     def _prepare(self) -> Tensor:
-        """Make room for a pass backwards; return where the gradients by the outputs belong."""
+        """Allocate buffers for a pass backwards; return that for the gradients by the outputs."""
 
     @abstractmethod
     def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
@@ -130,11 +130,11 @@ class ImageNetworks(ABC):
     def gradients(self) -> list[list[Tensor]]:
         """Return the gradients by the parameters of each step, after `backward` of all steps; `release` follows."""
         found: list[Sequence[Tensor]] = []
-        for number, (of_weight, of_bias, of_scale, factor) in enumerate(
-            zip(self._of_weights, self._of_biases, self._of_scales, self._factors, strict=True)
+        for number, (grad_weight, grad_bias, grad_scale, factor) in enumerate(
+            zip(self._grad_weights, self._grad_biases, self._grad_scales, self._factors, strict=True)
         ):
-            of_log_scale = of_scale.addcmul_(of_bias, self._biases[number])
+            grad_log_scale = grad_scale.addcmul_(grad_bias, self._biases[number])
             if factor != 1:
-                of_log_scale.mul_(factor)
-            found += [each.unbind() for each in (of_weight, of_bias * self._scales[number], of_log_scale)]
+                grad_log_scale.mul_(factor)
+            found += [each.unbind() for each in (grad_weight, grad_bias * self._scales[number], grad_log_scale)]
         return [list(each) for each in zip(*found, strict=True)]

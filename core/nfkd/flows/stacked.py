@@ -33,7 +33,7 @@ class StackedLinear(ABC):
         """Return matrices, (K, outputs, inputs), biases, (K, outputs), and what else `unfold` needs."""
 
     @abstractmethod
-    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+    def unfold(self, folded: Tensors, grad_matrix: Tensor, grad_bias: Tensor) -> Tensors:
         """Return the gradient by each stacked parameter from those by the matrices and the biases."""
 
     def steps(self, folded: Tensors) -> LinearSteps:
@@ -67,15 +67,15 @@ class Normed(StackedLinear):
         groups = bias.shape[1] // self._groups, self._groups
         return _exchanged(matrix, groups), _exchanged(bias, groups), matrix, bias, scale
 
-    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+    def unfold(self, folded: Tensors, grad_matrix: Tensor, grad_bias: Tensor) -> Tensors:
         """Return the gradients by W, b and s."""
         _, _, matrix, bias, scale = folded
         groups = self._groups, bias.shape[1] // self._groups
-        of_matrix, of_bias = _exchanged(of_matrix, groups), _exchanged(of_bias, groups)
-        of_scale = (of_matrix * matrix).sum(2).addcmul_(of_bias, bias)
+        grad_matrix, grad_bias = _exchanged(grad_matrix, groups), _exchanged(grad_bias, groups)
+        grad_scale = (grad_matrix * matrix).sum(2).addcmul_(grad_bias, bias)
         if self._factor != 1:
-            of_scale = of_scale.mul_(self._factor)
-        return of_matrix * scale.unsqueeze(2), of_bias * scale, of_scale
+            grad_scale = grad_scale.mul_(self._factor)
+        return grad_matrix * scale.unsqueeze(2), grad_bias * scale, grad_scale
 
     def steps(self, folded: Tensors) -> LinearSteps:
         """Return the layer with its folded parameters and the offset."""
@@ -95,9 +95,9 @@ class Bare(StackedLinear):
         """Return W and b."""
         return parameters
 
-    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+    def unfold(self, folded: Tensors, grad_matrix: Tensor, grad_bias: Tensor) -> Tensors:
         """Return the gradients as they are."""
-        return of_matrix, of_bias
+        return grad_matrix, grad_bias
 
 
 class Constant(StackedLinear):
@@ -110,9 +110,9 @@ class Constant(StackedLinear):
         matrix = parameters[0].transpose(1, 2).contiguous()
         return matrix, matrix.flatten(1)
 
-    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+    def unfold(self, folded: Tensors, grad_matrix: Tensor, grad_bias: Tensor) -> Tensors:
         """Return the gradient, (K, n, P)."""
-        return (of_bias.view_as(folded[0]).transpose(1, 2),)
+        return (grad_bias.view_as(folded[0]).transpose(1, 2),)
 
     def steps(self, folded: Tensors) -> LinearSteps:
         """Return the constants of each step."""
@@ -143,10 +143,10 @@ class Masked(StackedLinear):
         matrix, bias = parameters
         return _reordered(matrix * self._mask, self._columns, self._rows), _ordered(bias, self._rows)
 
-    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+    def unfold(self, folded: Tensors, grad_matrix: Tensor, grad_bias: Tensor) -> Tensors:
         """Return the gradients by W and b, in the layer's own order."""
-        own = _reordered(of_matrix, self._own_columns, self._own_rows)
-        return own * self._mask, _ordered(of_bias, self._own_rows)
+        own = _reordered(grad_matrix, self._own_columns, self._own_rows)
+        return own * self._mask, _ordered(grad_bias, self._own_rows)
 
 
 def _exchanged(values: Tensor, groups: tuple[int, int]) -> Tensor:
@@ -176,7 +176,7 @@ class StackedMixing(StackedLinear):
         """Return log|det|, (K,)."""
 
     @abstractmethod
-    def add_of_log_det(self, gradients: Tensors, of_log_det: Tensor) -> None:
+    def add_grad_log_det(self, gradients: Tensors, grad_log_det: Tensor) -> None:
         """Add the gradients of log|det| to those that `unfold` returned, given the gradient by it, (K,)."""
 
 
@@ -206,27 +206,27 @@ class LU(StackedMixing):
         bias = (matrix * offset.unsqueeze(1)).sum(2)
         return matrix, bias, permuted, scaled, diagonal, scale, offset, log_diagonal + log_scale
 
-    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+    def unfold(self, folded: Tensors, grad_matrix: Tensor, grad_bias: Tensor) -> Tensors:
         """Return the gradients by the parameters."""
         matrix, _, permuted, scaled, diagonal, scale, offset, _ = folded
-        of_matrix = torch.baddbmm(of_matrix, of_bias.unsqueeze(2), offset.unsqueeze(1))
-        of_offset = torch.bmm(of_bias.unsqueeze(1), matrix).squeeze(1)
-        of_scaled = torch.bmm(permuted.transpose(1, 2), of_matrix)
-        of_permuted = torch.bmm(of_matrix, scaled.transpose(1, 2))
-        of_lower = torch.bmm(self._permutation.transpose(1, 2), of_permuted).tril_(-1)
-        of_log_scale = (of_scaled * scaled).sum(1)
-        of_upper = of_scaled.mul_(scale.unsqueeze(1))
-        of_log_diagonal = of_upper.diagonal(dim1=1, dim2=2) * diagonal
-        return of_lower, of_upper.triu_(1), of_log_diagonal, of_offset, of_log_scale
+        grad_matrix = torch.baddbmm(grad_matrix, grad_bias.unsqueeze(2), offset.unsqueeze(1))
+        grad_offset = torch.bmm(grad_bias.unsqueeze(1), matrix).squeeze(1)
+        grad_scaled = torch.bmm(permuted.transpose(1, 2), grad_matrix)
+        grad_permuted = torch.bmm(grad_matrix, scaled.transpose(1, 2))
+        grad_lower = torch.bmm(self._permutation.transpose(1, 2), grad_permuted).tril_(-1)
+        grad_log_scale = (grad_scaled * scaled).sum(1)
+        grad_upper = grad_scaled.mul_(scale.unsqueeze(1))
+        grad_log_diagonal = grad_upper.diagonal(dim1=1, dim2=2) * diagonal
+        return grad_lower, grad_upper.triu_(1), grad_log_diagonal, grad_offset, grad_log_scale
 
     def log_det(self, folded: Tensors) -> Tensor:
         """Return Σ(d + s)."""
         return folded[-1].sum(1)
 
-    def add_of_log_det(self, gradients: Tensors, of_log_det: Tensor) -> None:
+    def add_grad_log_det(self, gradients: Tensors, grad_log_det: Tensor) -> None:
         """Add to the gradients by d and s."""
-        gradients[2].add_(of_log_det.unsqueeze(1))
-        gradients[4].add_(of_log_det.unsqueeze(1))
+        gradients[2].add_(grad_log_det.unsqueeze(1))
+        gradients[4].add_(grad_log_det.unsqueeze(1))
 
 
 class Ordered(StackedMixing):
@@ -249,11 +249,11 @@ class Ordered(StackedMixing):
         scale = log_scale.exp().gather(1, self._orders)
         return scale, offset.gather(1, self._orders) * scale, log_scale
 
-    def unfold(self, folded: Tensors, of_matrix: Tensor, of_bias: Tensor) -> Tensors:
+    def unfold(self, folded: Tensors, grad_matrix: Tensor, grad_bias: Tensor) -> Tensors:
         """Return the gradients by b and s."""
         scale, bias, _ = folded
-        of_log_scale = torch.addcmul(of_bias * bias, of_matrix, scale)
-        return (of_bias * scale).gather(1, self._own), of_log_scale.gather(1, self._own)
+        grad_log_scale = torch.addcmul(grad_bias * bias, grad_matrix, scale)
+        return (grad_bias * scale).gather(1, self._own), grad_log_scale.gather(1, self._own)
 
     def steps(self, folded: Tensors) -> LinearSteps:
         """Return the mixing with its folded parameters."""
@@ -263,6 +263,6 @@ class Ordered(StackedMixing):
         """Return Σs."""
         return folded[-1].sum(1)
 
-    def add_of_log_det(self, gradients: Tensors, of_log_det: Tensor) -> None:
+    def add_grad_log_det(self, gradients: Tensors, grad_log_det: Tensor) -> None:
         """Add to the gradient by s."""
-        gradients[1].add_(of_log_det.unsqueeze(1))
+        gradients[1].add_(grad_log_det.unsqueeze(1))

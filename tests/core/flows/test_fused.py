@@ -147,9 +147,9 @@ def test_samples_values_and_gradients_of_no_images(precision: Precision) -> None
         assert flow.sample(0).shape == x.shape
         value = flow.log_prob(x)
     assert value.shape == (0,)
-    of_x, *of_parameters = torch.autograd.grad(value.sum(), [x, *flow.parameters()])
-    assert of_x.shape == x.shape
-    assert not any(each.any() for each in of_parameters)
+    grad_x, *grad_parameters = torch.autograd.grad(value.sum(), [x, *flow.parameters()])
+    assert grad_x.shape == x.shape
+    assert not any(each.any() for each in grad_parameters)
 
 
 @every_fused
