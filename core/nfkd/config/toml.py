@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeGuard, cast
-from uuid import uuid4
-
-import tomlkit
 
 from nfkd.config.base import Config
 from nfkd.config.problems import ConfigError, ConfigProblem
+from nfkd.config.toml_writer import dump_toml
 from nfkd.files import FileError, read_limited
 
 _MAX_SIZE = 4 << 20  # bytes: a drawing of 100,000 points takes nearly as many
 _MAX_DEPTH = 32  # nested tables and lists: an experiment has 4
-_LONG_LIST = 100
 _POSITION = re.compile(r"(?<=at )(line \d+, column \d+|end of document)")  # in the messages of tomllib
-# tomllib takes quadratic time for a dotted key of many parts; tomlkit, half a minute for a megabyte of empty lines.
+# tomllib takes quadratic time for a dotted key of many parts.
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:(?:[\w-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*\.[ \t]*){{{_MAX_DEPTH}}}")
 
 
 def toml_text(config: Config) -> str:
     """Return a model with all fields as TOML text, with the kind first in each table."""
-    return _dumped(_kind_first(config.model_dump(mode="python")))
+    return dump_toml(_kind_first(config.model_dump(mode="python")))
 
 
 def short_toml(config: Config, kinds: Iterable[str]) -> str:
@@ -43,29 +39,7 @@ def short_toml(config: Config, kinds: Iterable[str]) -> str:
     """
     table = config.model_dump(mode="python", exclude_defaults=True)
     table |= {key: {"kind": getattr(config, key).kind} | table.get(key, {}) for key in kinds}
-    return _dumped(_kind_first(table))
-
-
-def _dumped(table: dict[str, Any]) -> str:
-    """Return a table as TOML text, without keys whose value is None, which TOML lacks.
-
-    tomlkit takes quadratic time for a list of numbers. Long lists of points are written as JSON, which is TOML too.
-    """
-    points: dict[str, str] = {}
-
-    def shorten(value: Any) -> Any:
-        if is_table(value):
-            return {key: shorten(item) for key, item in value.items() if item is not None}
-        if not _is_long(value):
-            return value
-        name = f"points-{uuid4().hex}"
-        points[f'"{name}"'] = json.dumps(value)
-        return name
-
-    text = tomlkit.dumps(shorten(table))
-    for name, value in points.items():
-        text = text.replace(name, value)
-    return text
+    return dump_toml(_kind_first(table))
 
 
 def toml_document(text: str, source: str = "") -> dict[str, Any]:
@@ -181,12 +155,6 @@ def is_table(value: Any) -> TypeGuard[dict[str, Any]]:
 def _kind_first(table: dict[str, Any]) -> dict[str, Any]:
     ordered = sorted(table.items(), key=lambda item: item[0] != "kind")
     return {key: _kind_first(value) if is_table(value) else _listed(value) for key, value in ordered}
-
-
-def _is_long(value: Any) -> bool:
-    """Return whether a value is a long list of lists."""
-    items = cast("list[Any]", value) if isinstance(value, list) else []
-    return len(items) > _LONG_LIST and isinstance(items[0], list)
 
 
 def _listed(value: Any) -> Any:

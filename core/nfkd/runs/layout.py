@@ -7,12 +7,11 @@ import time
 from itertools import count
 from pathlib import Path
 
-import tomlkit
-
 from nfkd.building import building, is_temporary
 from nfkd.config import ConfigError, DataConfig, ExperimentConfig
 from nfkd.config.distillation import loss_label
 from nfkd.config.toml import read_text
+from nfkd.config.toml_writer import dump_toml
 from nfkd.files import is_folder, is_regular, is_taken, read_limited, replace_file
 from nfkd.protocol.events import RunRow
 from nfkd.runs.errors import FULL, RunError, describe_error, errno_of
@@ -149,7 +148,7 @@ def _config_files(config: ExperimentConfig) -> dict[str, bytes]:
     files = {EXPERIMENT: config.to_toml().encode()}
     if config.seeds.count > 1:
         group = {"seeds": config.seeds.values(), "retrain_teacher": config.seeds.retrain_teacher}
-        files[GROUP] = tomlkit.dumps(group).encode()
+        files[GROUP] = dump_toml(group).encode()
     return files
 
 
