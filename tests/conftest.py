@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _use_memory_for_files() -> None:
-    """Put temporary files on Linux's file system in memory, if it has room: on a disk, each fsync of a run takes 4 ms."""
+    """Put temporary files on Linux's file system in memory, if it has room; a disk takes 4 ms for each fsync."""
     memory = Path("/dev/shm")
     if "TMPDIR" in os.environ or not os.access(memory, os.W_OK | os.X_OK):
         return
