@@ -29,6 +29,7 @@ psutil: Any = import_module("psutil") if find_spec("psutil") else None
 
 GRACE = 3.0
 """Seconds that a thread or process has to end after its test."""
+_LEAST_MEMORY = 8 << 30  # bytes; a session leaves 1 to 2 GB, until the end of the next one
 _TOKEN = "NFKD_TEST_SESSION"
 _HELPERS = (
     *("resource_tracker", "forkserver"),  # processes of multiprocessing that Python ends at its exit
@@ -47,6 +48,7 @@ os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex * 2}
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the tests temporary settings, engine and run directories, and make Hypothesis repeatable."""
+    _use_memory_for_files()
     home = Path(tempfile.mkdtemp(prefix="nfkd-"))
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     for name in ("CONFIG", "DATA", "STATE"):
@@ -61,6 +63,15 @@ def pytest_configure(config: pytest.Config) -> None:
             "nfkd", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
         )
         settings.load_profile("nfkd")
+
+
+def _use_memory_for_files() -> None:
+    """Put temporary files on Linux's file system in memory, if it has room; a disk takes 4 ms for each fsync."""
+    memory = Path("/dev/shm")
+    if "TMPDIR" in os.environ or not os.access(memory, os.W_OK | os.X_OK):
+        return
+    if shutil.disk_usage(memory).free >= _LEAST_MEMORY:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,6 +18,7 @@ from nfkd_gui.panels.lab_view import PARTS
 from nfkd_gui.panels.lesson_task import AnswerBox
 from nfkd_gui.window.learn import LearnWorkspace
 from nfkd_gui.window.main_window import MainWindow
+from tests.core.tiny import moons
 
 LESSONS, ERRORS = load_lessons()
 Do = Callable[[Any], Any]
@@ -156,9 +157,11 @@ async def walk(user: Any, window: MainWindow, lesson: Lesson) -> None:
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
-def test_lesson(user: Any, do: Do, lesson: Lesson) -> None:
+def test_lesson(user: Any, do: Do, lesson: Lesson, tmp_path: Path) -> None:
+    moons().save(tmp_path / "tiny.toml")  # the engine measures the times of the experiment beside the lab
+
     async def story() -> None:
-        await walk(user, await user.open("pinwheel_few"), lesson)
+        await walk(user, await user.open(tmp_path / "tiny.toml"), lesson)
 
     do(story())
 

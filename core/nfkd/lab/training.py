@@ -68,7 +68,8 @@ class LabTraining:
         self._learners: dict[Role, _Learner] = {}
         self._trained: Flow | None = None
         self._pool: Pool | None = None
-        self._pool_step = self._pool_size = 0
+        self._pool_source: tuple[Flow | None, int, int] = (None, 0, 0)
+        self._pool_step = 0
         self._speeds: dict[Role, float] = {}
         self._view: Flow | None = None
         self._teacher_file = ""
@@ -130,7 +131,8 @@ class LabTraining:
             state = StageState.fresh(role, self._material.seed(role), flow, training, len(data.train))
             self._learners[role] = _Learner(state)
             self._speeds.pop(role, None)
-        self._pool = None
+        if self.together:
+            self._pool = None
         if "teacher" in roles:
             self._trained = self._view = None
             self._teacher_file = file_name(self.config)
@@ -242,16 +244,19 @@ class LabTraining:
         return self._view
 
     def _fresh_pool(self, teacher: Flow) -> Pool:
-        """Return the pool; it is drawn again from time to time from a teacher that learns along."""
+        """Return the pool.
+
+        It is drawn again from time to time from a teacher that learns along. New students of a trained teacher use the
+        same one again, which saves seconds at each restart.
+        """
         step, config = self._steps_of("student"), self.config
         old = self.together and step - self._pool_step >= _POOL_EVERY
         size = _POOL_SIZE if self.together else config.distillation.pool.samples(images=False)
-        if self._pool is None or old or size != self._pool_size:
-            generator = named_generator(
-                self._material.seed("student"), "student", f"pool {step if self.together else ''}".strip()
-            )
+        source = (self._trained, self._material.seed("student"), size)
+        if self._pool is None or old or source != self._pool_source:
+            generator = named_generator(source[1], "student", f"pool {step if self.together else ''}".strip())
             self._pool, _ = draw_pool(teacher, self._material.student_data.train, size, generator)
-            self._pool_step, self._pool_size = step, size
+            self._pool_step, self._pool_source = step, source
         return self._pool
 
     # --- what is shown ------------------------------------------------------------------------------------------------

@@ -213,7 +213,9 @@ def test_the_first_teacher_comes_with_nfkd() -> None:
     assert float(-log_prob.mean()) == pytest.approx(lab.curves["teacher"][0, 1], abs=0.1)
 
 
-def test_the_pool_follows_a_teacher_that_learns_along(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pool_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of all pools that were drawn."""
     sizes: list[int] = []
     draw = training.draw_pool
 
@@ -222,14 +224,35 @@ def test_the_pool_follows_a_teacher_that_learns_along(monkeypatch: pytest.Monkey
         return draw(*arguments, **named)
 
     monkeypatch.setattr(training, "draw_pool", counted)
+    return sizes
+
+
+def test_the_pool_follows_a_teacher_that_learns_along(pool_sizes: list[int]) -> None:
     config = tiny(lab={"teacher": "together"})
     lab = LabTraining(config)
     for _ in range(27):
         lab.step()
-    assert sizes == [2048, 2048], "after 25 steps"
-    lab.change(config.with_values({"lab.repeat": 1}))
+    assert pool_sizes == [2048, 2048], "after 25 steps"
+    lab.change(config.with_values({"student.steps": 1}))
     lab.step()
-    assert len(sizes) == 3, "the students began anew"
+    assert len(pool_sizes) == 3, "the students began anew"
+
+
+def test_the_pool_of_a_trained_teacher_is_drawn_once(pool_sizes: list[int]) -> None:
+    config = tiny()
+    lab = trained(config)
+    before = lab.curves["student"]
+    lab.restart()
+    while lab.phase != "done":
+        lab.step()
+    assert pool_sizes == [300]
+    np.testing.assert_array_equal(lab.curves["student"], before)
+    for changes in ({"lab.repeat": 1}, {"distillation.pool.size": 200}, {"teacher.hidden": 4}):
+        lab.change(config := config.with_values(changes))
+        while lab.phase == "teacher":
+            lab.step()
+        lab.step()
+    assert pool_sizes == [300, 300, 200, 200], "other noise, another size, another teacher"
 
 
 def test_own_points_replace_the_data() -> None:

@@ -44,11 +44,16 @@ def adapted(document: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 
 def shallow(document: dict[str, Any]) -> dict[str, Any]:
-    """Return an experiment with a quarter of each flow's steps: what an adaptation changes does not depend on them."""
+    """Return an experiment with a quarter of each flow's steps, each with one transformer layer at most.
+
+    What an adaptation changes does not depend on them.
+    """
     found = copy.deepcopy(document)
     for flow in (found["teacher"], found["student"], *found.get("assistants", [])):
         if "steps" in flow:
             flow["steps"] = -(-flow["steps"] // 4)
+        if "depth" in flow:
+            flow["depth"] = 1
     return found
 
 

@@ -215,7 +215,8 @@ def test_something_else_in_place_of_the_trash_is_refused(kind: str, tmp_path: Pa
 
 
 @linux
-def test_the_trash_is_emptied_into_that_of_the_system(tmp_path: Path) -> None:
+def test_the_trash_is_emptied_into_that_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # another file system than that of the home has a trash of its own
     system = Path(os.environ["XDG_DATA_HOME"]) / "Trash"
     shutil.rmtree(system, ignore_errors=True)
     before = {}

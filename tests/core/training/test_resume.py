@@ -41,6 +41,7 @@ EACH: dict[str, dict[str, Any]] = {
     "recompute": {"activations": "recompute"},
 }
 ALL: dict[str, Any] = {key: value for options in EACH.values() for key, value in options.items()}
+SHORT: dict[str, Any] = {"teacher_steps": 10, "student_steps": 16}  # a checkpoint is in the middle of each stage
 
 
 def test_a_run_repeats_bit_for_bit(trained: Trained, tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_a_run_repeats_bit_for_bit(trained: Trained, tmp_path: Path) -> None:
 def test_a_killed_run_is_recovered_and_resumed_exactly(
     make: Maker, seeds: int, points: list[KillPoint], tmp_path: Path
 ) -> None:
-    config = make(seeds={"count": seeds}, training={"teacher_steps": 10, "student_steps": 16})
+    config = make(seeds={"count": seeds}, training=SHORT)
     whole, killed = run_with_copies(config, tmp_path, points)
     for run in killed:
         assert open_run(run).row.state == "interrupted"
@@ -94,7 +95,7 @@ nfkd.run(ExperimentConfig.from_toml(sys.argv[1]), sys.argv[2], on_event=watch)
 
 
 def test_a_run_in_a_killed_process_is_resumed_exactly(trained: Trained, tmp_path: Path) -> None:
-    config, killed = digits(training=ALL), tmp_path / "killed"
+    config, killed = digits(training=ALL | SHORT), tmp_path / "killed"
     arguments = [sys.executable, "-c", KILLER, config.to_toml(), str(killed)]
     done = subprocess.run(arguments, check=False, capture_output=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
@@ -118,7 +119,7 @@ def test_a_stopped_run_with_a_training_option_is_resumed_exactly(name: str, tmp_
 
 
 def test_a_stopped_run_keeps_its_weights_and_is_resumed_exactly(trained: Trained, tmp_path: Path) -> None:
-    config, run = digits(training=ALL), tmp_path / "stopped"
+    config, run = digits(training=ALL | SHORT), tmp_path / "stopped"
     seen = stop_run(run, config, "student", 1)
     assert isinstance(seen[-1], events.RunFinished)
     assert seen[-1].state == "stopped"

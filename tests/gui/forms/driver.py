@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -49,7 +50,8 @@ def click(form: ExperimentForm, path: str) -> None:
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
-def value_paths(model: type[BaseModel], prefix: str = "") -> set[str]:
+@cache
+def value_paths(model: type[BaseModel], prefix: str = "") -> frozenset[str]:
     """Return the path of every value, from pydantic's JSON schema."""
     schema = model.model_json_schema()
     found: set[str] = set()
@@ -70,4 +72,4 @@ def value_paths(model: type[BaseModel], prefix: str = "") -> set[str]:
             found.add(path)
 
     walk(schema, prefix)
-    return found
+    return frozenset(found)

@@ -186,8 +186,8 @@ def values(fields: tuple[Field, ...]) -> list[Value]:
     return found
 
 
-def problems(path: str, value: Any, kind: str = "") -> list[str]:
-    document: dict[str, Any] = ExperimentConfig.load("digits").model_dump(mode="json")
+def problems(digits: ExperimentConfig, path: str, value: Any, kind: str = "") -> list[str]:
+    document: dict[str, Any] = digits.model_dump(mode="json")
     *parents, last = path.split(".")
     section: Any = document
     for name in parents:
@@ -212,9 +212,9 @@ def test_no_field_shows_the_text_of_a_library(value: Any) -> None:
         for tag, members in getattr(sections[name], "members", {}).items()
         for item in members
     }
-    reported = 0
+    digits, reported = ExperimentConfig.load("digits"), 0
     for field in values(tuple(sections.values())):
-        for text in problems(field.path, value, kinds.get(field.path, "")):
+        for text in problems(digits, field.path, value, kinds.get(field.path, "")):
             reported += 1
             assert "Input" not in text, (field.path, text)
             assert "valid" not in text, (field.path, text)

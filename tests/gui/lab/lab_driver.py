@@ -43,7 +43,7 @@ def small_state() -> LabConfig:
     return LabConfig.first().with_values({
         "data.count": 600, "teacher.steps": 3, "teacher.hidden": 16, "student.hidden": 8, "training.teacher_steps": 20,
         "training.student_steps": 30, "training.batch_size": 64, "monitor.temperature": 1.0,
-        "distillation.pool.size": 1000,
+        "distillation.pool.size": 100,
     })  # fmt: skip
 
 
