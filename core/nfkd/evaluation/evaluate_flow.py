@@ -15,6 +15,7 @@ from nfkd.evaluation.evaluated_metrics import GROUPS
 from nfkd.evaluation.features import LatentFeatures, LocalFeatures, no_features
 from nfkd.evaluation.fid import Fid
 from nfkd.evaluation.fidelity import measure_fidelity
+from nfkd.evaluation.finite_samples import count_not_finite, not_finite_note, usable_samples
 from nfkd.evaluation.inspection import MAX_JACOBIAN_DIMENSIONS
 from nfkd.evaluation.intervals import Estimate, mean_estimate, quantile_estimate
 from nfkd.evaluation.latent_metrics import calibration, inverse_errors, latent_noise, log_determinant_errors
@@ -123,12 +124,12 @@ class FlowEvaluator:
         features = self._features(flow) if "fd" in names else None
         test = self._material.test
         samples = self._samples_of(flow)
-        broken = int((~samples.flatten(1).isfinite().all(dim=1)).sum())
-        if broken:
-            what = f"{broken:,} of {len(samples):,} samples of {the_role(flow.stage)} in seed {flow.seed}"
-            self.notes.append(f"{what} are not finite: the metrics of samples have no value there")
-        context = test.contexts(len(samples))
-        real, generated = (_compared(batch, features) for batch in (test, Batch(samples, context)))
+        if broken := count_not_finite(samples):
+            whose = f"{the_role(flow.stage)} in seed {flow.seed}"
+            self.notes.append(not_finite_note(broken, len(samples), whose))
+        usable, context = usable_samples(samples), test.contexts(len(samples))
+        drawn = Batch(samples[usable], None if context is None else context[usable])
+        real, generated = (_compared(batch, features) for batch in (test, drawn))
         estimates = sample_estimates(real, generated, names, self._material.check)
         key = tuple(names), self._local or flow.teacher
         if key not in self._references:

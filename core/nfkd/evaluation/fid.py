@@ -12,6 +12,7 @@ from torch import Tensor
 from nfkd.data import DataSplit
 from nfkd.evaluation.distances import FrechetPairs
 from nfkd.evaluation.evaluated_flows import Material, Measured
+from nfkd.evaluation.finite_samples import usable_samples
 from nfkd.evaluation.inception import FEATURES, Inception
 from nfkd.evaluation.intervals import Estimate, jackknife
 
@@ -60,8 +61,9 @@ class Fid:
         return self._known
 
     def _estimate(self, real: np.ndarray, samples: Tensor) -> Estimate:
-        if not samples.isfinite().all():
-            return Estimate(math.nan, math.nan, math.nan, len(samples))
+        samples = samples[usable_samples(samples)]
+        if not len(samples):
+            return Estimate(math.nan, math.nan, math.nan, 0)
         generated = self._features((samples * (self._material.dataset.levels or 1)).floor())
         pairs, sizes = FrechetPairs(real, generated), (len(real), len(generated))
         [estimate] = jackknife(

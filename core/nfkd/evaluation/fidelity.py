@@ -12,6 +12,7 @@ from torch.nn import functional
 from nfkd.data import Batch
 from nfkd.distillation.objectives.ilkd import example_errors
 from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Material, Measured
+from nfkd.evaluation.finite_samples import usable_samples
 from nfkd.evaluation.intervals import Estimate, jackknife, mean_estimate
 from nfkd.evaluation.sample_metrics import draw_samples
 from nfkd.flows.flow import Flow, Pass
@@ -155,8 +156,13 @@ def pearson(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def sample_differences(samples: torch.Tensor, of_teacher: torch.Tensor) -> Estimate:
-    """Return the mean absolute difference of samples of the same noise; the unit of the interval is the sample."""
-    return mean_estimate((samples - of_teacher).abs().flatten(1).double().mean(1).numpy(), least=0.0)
+    """Return the mean absolute difference of samples of the same noise; the unit of the interval is the sample.
+
+    Pairs are left out where one of both is not finite, as by `usable_samples`.
+    """
+    usable = usable_samples(samples) & usable_samples(of_teacher)
+    differences = (samples[usable] - of_teacher[usable]).abs().flatten(1).double().mean(1)
+    return mean_estimate(differences.numpy(), least=0.0)
 
 
 def fidelity_per_second(correlated: Estimate, rate: Estimate) -> Estimate:

@@ -69,9 +69,9 @@ def _scores(real: np.ndarray, generated: np.ndarray, division: int = 0) -> tuple
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold
 
-    real, generated = (values[:C2ST_MAX].reshape(len(values[:C2ST_MAX]), -1) for values in (real, generated))
     if min(len(real), len(generated)) < 2 * _FOLDS or not np.isfinite(generated).all():
         return np.empty(0), np.empty(0)
+    real, generated = (values[:C2ST_MAX].reshape(min(len(values), C2ST_MAX), -1) for values in (real, generated))
     features = np.concatenate([real, generated])
     labels = np.repeat([0, 1], [len(real), len(generated)])
     scores = np.empty(len(labels))

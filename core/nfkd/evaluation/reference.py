@@ -13,6 +13,7 @@ from nfkd.data import Batch, Dataset
 from nfkd.data.units import evaluation_noise
 from nfkd.evaluation.distances import PairDistances, frechet_distance, sliced_wasserstein
 from nfkd.evaluation.features import LatentFeatures, LocalFeatures, local_features
+from nfkd.evaluation.finite_samples import usable_samples
 from nfkd.evaluation.quality import C2ST_MAX
 from nfkd.flows.flow import Flow
 
@@ -81,11 +82,13 @@ class Reference:
     def measure(self, samples: torch.Tensor) -> dict[str, float]:
         """Return each measure of a flow's samples, (N, …) on the CPU, drawn with the test examples' contexts.
 
+        A few samples that are not finite are left out, as by `usable_samples`.
         ``fd`` and ``fd_floor``, that of the training examples in place of samples, are there with `features` only.
         """
+        usable, context = usable_samples(samples), self.test.contexts(len(samples))
+        samples, context = samples[usable], None if context is None else context[usable]
         values = sample_measures(self.test.x.flatten(1).numpy(), samples.flatten(1).numpy())
         if self.features is not None and np.isfinite(values["sw"]):
-            context = self.test.contexts(len(samples))
             values |= {"fd": self._distance(self.features(samples, context)), "fd_floor": self._fd_floor}
         return values
 
@@ -105,8 +108,11 @@ class Reference:
         return None if self.features is None else self.features(self.test.x, self.test.context)
 
     def _distance(self, features: np.ndarray) -> float:
-        """Return the Fréchet distance of features from those of the test examples; NaN where they are not finite."""
-        real = self._test_features
-        if real is None or not (np.isfinite(real).all() and np.isfinite(features).all()):
+        """Return the Fréchet distance of features from those of the test examples.
+
+        Features that are not finite are left out, as by `usable_samples`; NaN where fewer than eight are used.
+        """
+        if self._test_features is None:
             return math.nan
-        return frechet_distance(real, features)
+        used = [each[usable_samples(torch.from_numpy(each)).numpy()] for each in (self._test_features, features)]
+        return frechet_distance(*used) if min(map(len, used)) >= _FEWEST else math.nan

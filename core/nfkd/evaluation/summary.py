@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from nfkd.data import Dataset, DataSplit
+from nfkd.evaluation.fidelity import sample_differences
+from nfkd.evaluation.finite_samples import count_not_finite, usable_samples
 from nfkd.evaluation.likelihood import bootstrap_half_width, example_nll, noisy
 from nfkd.evaluation.outliers import dominating
 from nfkd.evaluation.quality import c2st
@@ -105,11 +107,12 @@ def _compare(flow: Flow, reference: Reference, generator: torch.Generator, teach
     """Return the figures of samples, as many as test examples."""
     state = generator.get_state()
     samples = _sample(flow, reference, generator)
-    figures = {"c2st": c2st(reference.test.x.numpy(), samples.numpy()), **reference.measure(samples)}
+    usable = usable_samples(samples)
+    figures = {"c2st": c2st(reference.test.x.numpy(), samples[usable].numpy()), **reference.measure(samples)}
     if teacher is not None and not no_same_noise(flow, teacher):
         same = _sample(teacher, reference, torch.Generator().set_state(state))
-        figures["same_noise"] = float((samples - same).abs().double().mean())
-    return figures
+        figures["same_noise"] = sample_differences(samples, same).value
+    return figures | {"not_finite": count_not_finite(samples)}
 
 
 def no_same_noise(flow: Flow, teacher: Flow) -> str:

@@ -143,6 +143,9 @@ class StageSummary(Message, frozen=True):
     outliers
         Number of test examples that decide `test`, as `nfkd.evaluation.outliers.dominating` counts them; 0 where no few
         do, NaN in older runs.
+    not_finite
+        Number of these samples, as many as test examples, that are not finite: up to one per cent are left out of the
+        figures of samples, which have no value for more; NaN in older runs.
     ended
         Why training ended before its budget; empty when it did not, and in older runs. Baseline and ablation make as
         many steps as their student and have it empty.
@@ -170,6 +173,7 @@ class StageSummary(Message, frozen=True):
     fd: float = math.nan
     fd_floor: float = math.nan
     outliers: float = math.nan
+    not_finite: float = math.nan
     ended: Ending = ""
 
 

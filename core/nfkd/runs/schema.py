@@ -38,7 +38,10 @@ FORMAT = 3
 """Newest readable format. A file has the oldest format with all its stages, which older versions read."""
 _FORMATS: dict[Role, int] = {"ablation": 3, **dict.fromkeys(ASSISTANTS, 2)}
 """The format that introduced a stage; 1 for those that are not named."""
-ADDED = ("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise", "fd", "fd_floor", "ended", "outliers")
+ADDED = (
+    *("sw", "mmd", "precision", "recall", "train_test_gap", "same_noise", "fd", "fd_floor", "ended", "outliers"),
+    "not_finite",
+)
 """Figures that files of older versions lack."""
 FIGURES = (
     "parameters",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from nfkd.config import ExperimentConfig
 from nfkd.data import Dataset, load_dataset
 from nfkd.data.progress import reporting
 from nfkd.distillation.ranks import Ranks
+from nfkd.evaluation.finite_samples import not_finite_note
 from nfkd.evaluation.outliers import outlier_note
 from nfkd.evaluation.reference import Reference
 from nfkd.evaluation.verdict import ablations_of, verdict_of, verdict_without_baseline
@@ -38,7 +39,7 @@ from nfkd.protocol.events import (
     Verdict,
 )
 from nfkd.protocol.requests import Description
-from nfkd.protocol.roles import USUAL, Role, role_name
+from nfkd.protocol.roles import USUAL, Role, role_name, the_role
 from nfkd.protocol.run_rows import StartRecord
 from nfkd.protocol.times import StageTime
 from nfkd.runs.errors import RunError
@@ -249,12 +250,19 @@ class Experiment:
             self._add_done([summary])
             result = f"{format_number(summary.test)} {summary.unit} on test"
             self.log(f"Seed {summary.seed}: {role_name(summary.stage)} ended at {result}")
-            note = outlier_note([summary], self._reference.dataset if self._reference else None)
-            if note:
+            for note in self._notes(summary):
                 self.log(f"Warning: {note}")
             self._stage = None
             write_summaries(self._run, self._done.values())
             self.change(**self._results(), progress=progress.fraction)
+
+    def _notes(self, summary: StageSummary) -> Iterator[str]:
+        """Yield sentences about figures that say less than they seem to."""
+        if self._reference and summary.not_finite > 0:
+            whose = f"{the_role(summary.stage)} in seed {summary.seed}"
+            yield f"{not_finite_note(int(summary.not_finite), len(self._reference.test), whose)}."
+        if note := outlier_note([summary], self._reference.dataset if self._reference else None):
+            yield note
 
     def _results(self) -> dict[str, Any]:
         """Return the row's fields for the results so far."""

@@ -100,10 +100,16 @@ def test_many_latents_are_projected_on_orthonormal_directions() -> None:
     assert frechet_distance(found, features(1.5 * x)) == pytest.approx(64 * 0.5**2, rel=0.05)
 
 
-def test_latents_that_are_not_finite_have_no_distance() -> None:
+def test_a_few_latents_that_are_not_finite_are_left_out_of_the_distance() -> None:
     moons = load_dataset(TwoMoonsConfig(count=400))
     teacher = build_flow(Glow1DConfig(steps=2, hidden=4), (2,), generator=torch.Generator().manual_seed(1)).eval()
     reference = Reference.of(moons).with_teacher(teacher)
     far, farther = (reference.measure(torch.full((60, 2), value))["fd"] for value in (1e4, 1e8))
     assert far == farther < 2 * (10 + 5) ** 2  # limited to ±10, for each of both
     assert math.isnan(reference.measure(torch.full((60, 2), 3e38))["fd"])
+    samples = torch.randn(200, 2, generator=torch.Generator().manual_seed(2))
+    expected = reference.measure(samples[2:])["fd"]
+    samples[:2] = 3e38  # finite, but their latents are not
+    assert reference.measure(samples)["fd"] == pytest.approx(expected)
+    samples[:3] = 3e38
+    assert math.isnan(reference.measure(samples)["fd"]), "more than one per cent"

@@ -107,6 +107,37 @@ def test_a_flow_that_cannot_sample_has_no_figures_of_samples() -> None:
     assert math.isfinite(found.train_test_gap)
 
 
+@pytest.mark.parametrize(("rows", "known"), [([0], True), ([7, 90], False)], ids=["one of 150", "more than 1 %"])
+def test_a_few_samples_that_are_not_finite_are_left_out(
+    rows: list[int], known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, evaluated, teacher = load_dataset(TwoMoonsConfig(count=1000)), flow(1), flow(2)
+    real = dataset.test.values[:].astype(np.float64)
+    samples, same = (
+        each.sample(len(real), generator=torch.Generator().manual_seed(11)).double().numpy()
+        for each in (evaluated, teacher)
+    )
+    sample = evaluated.sample
+    monkeypatch.setattr(
+        evaluated, "sample", lambda count, **named: sample(count, **named).index_fill(0, torch.tensor(rows), math.nan)
+    )
+    found = figures(evaluated, dataset, teacher)
+    kept = np.delete(samples, rows, 0)
+    assert found.not_finite == len(rows)
+    expected = [
+        sliced_wasserstein(real, kept, np.random.default_rng(0)),
+        mmd(real, kept),
+        *precision_recall(real, kept),
+        np.abs(kept - np.delete(same, rows, 0)).mean(),
+    ]
+    if not known:
+        expected = [math.nan] * len(expected)
+    assert [found.sw, found.mmd, found.precision, found.recall, found.same_noise] == pytest.approx(
+        expected, rel=1e-6, nan_ok=True
+    )
+    assert math.isfinite(found.c2st) == known
+
+
 def test_unusable_or_few_samples_have_no_measures() -> None:
     real = RNG.normal(size=(20, 2))
     broken = np.where(np.arange(20)[:, None] == 7, np.inf, real)
