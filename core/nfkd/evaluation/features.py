@@ -25,6 +25,7 @@ FEATURES = 32
 _EXAMPLES = 10_000
 _STEPS, _BATCH, _RATE = 300, 128, 1e-2
 _LARGEST = 16  # pixels: larger images are halved before the first convolution
+_POOLED = 4  # pixels of the last convolution's output, after pooling
 _LATENTS = 64
 _LARGEST_LATENT = 10.0
 _CHUNK = 256  # examples in a pass of the teacher
@@ -35,12 +36,14 @@ class Classifier(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
-        channels, height, _ = shape
+        channels, height, width = shape
         stride = 2 if height > _LARGEST else 1
+        pooled = {-(-size // (2 * stride)) for size in (height, width)} == {_POOLED}  # pooling would change nothing
         self.body = nn.Sequential(
             nn.Conv2d(channels, 16, 3, stride, 1), nn.ReLU(),
             nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(),
-            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512, FEATURES), nn.ReLU(),
+            nn.Identity() if pooled else nn.AdaptiveAvgPool2d(_POOLED),
+            nn.Flatten(), nn.Linear(32 * _POOLED**2, FEATURES), nn.ReLU(),
         )  # fmt: skip
         self.head = nn.Linear(FEATURES, classes)
 

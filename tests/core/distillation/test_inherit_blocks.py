@@ -301,7 +301,8 @@ def inheriting(mode: str = "blocks", hidden: int = 8, **changes: Any) -> Any:
 
 
 def test_the_baseline_is_that_of_a_run_without_inheritance_bit_for_bit(tmp_path: Path) -> None:
-    records = {mode: nfkd.run(inheriting(mode), tmp_path / mode) for mode in ("none", "blocks")}
+    few = {"teacher_steps": 6, "student_steps": 9}
+    records = {mode: nfkd.run(inheriting(mode, training=few), tmp_path / mode) for mode in ("none", "blocks")}
     weights = {mode: load_file(record.path / "baseline.safetensors") for mode, record in records.items()}
     assert weights["none"].keys() == weights["blocks"].keys()
     assert all(torch.equal(value, weights["blocks"][name]) for name, value in weights["none"].items())
@@ -321,7 +322,7 @@ def test_the_student_of_a_run_starts_with_its_teachers_networks(tmp_path: Path) 
 
 @pytest.mark.parametrize("hidden", [8, 4])
 def test_a_killed_run_inherits_once(hidden: int, tmp_path: Path) -> None:
-    config = inheriting(hidden=hidden)
+    config = inheriting(hidden=hidden, training={"teacher_steps": 4, "student_steps": 13})
     points = [KillPoint(1, "student", 3), KillPoint(1, "student", 12), KillPoint(1, "baseline", 9)]
     whole, copies = run_with_copies(config, tmp_path, points)
     for copied in copies:

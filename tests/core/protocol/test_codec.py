@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import types
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -62,6 +63,7 @@ def test_records_keep_their_names_in_files(kind: type[records.Message], fields: 
 # --- messages generated from their annotations -----------------------------------------------------------------------
 
 
+@cache
 def values(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one line for each kind of annotation
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
@@ -90,6 +92,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one li
     return simple[annotation]
 
 
+@cache  # Hypothesis prepares a strategy anew wherever it is made anew
 def messages(kind: type[records.Message]) -> st.SearchStrategy[Any]:
     hints = {name: hint for name, hint in get_type_hints(kind).items() if name in kind.__struct_fields__}
     limited = {"created": st.floats(0, 4e9)} if kind is run_rows.RunRow else {}

@@ -77,10 +77,10 @@ def test_all_flows_but_the_teacher_see_the_same_few_rows(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("inherit", ["none", "blocks"])
 def test_nothing_but_the_chosen_rows_changes_a_student(
-    inherit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inherit: str, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With NaN in every other row, initialisation, student and baseline are the same bit for bit."""
-    teacher = nfkd.run(moons(training=SHORT | {"baseline": False}), tmp_path / "teacher")
+    teacher = trained(moons()).record
     given = {"teacher_weights": str(teacher.path / "teacher.safetensors"), "student_examples": 40}
     config = moons(training=SHORT | given, distillation={"inherit": inherit})
     plain = nfkd.run(config, tmp_path / "plain")
