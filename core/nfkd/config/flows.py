@@ -284,8 +284,8 @@ class JetConfig(Config, frozen=True):
     scale: Literal["double_sigmoid", "exponential"] = field(
         "double_sigmoid",
         title="Scale",
-        help="Scale of a coupling: 2·sigmoid(s), at most 2, as in Jet's paper, for many couplings; or exp(s), at most "
-        "1,000, for few.",
+        help="Scale of a coupling: 2·sigmoid(s), at most 2, as in Jet's paper, for many couplings; or exp(s), limited "
+        "to 1/1,000 to 1,000, for few.",
         advanced=True,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 import tomllib
@@ -20,7 +21,6 @@ from nfkd.files import FileError, read_limited
 
 _MAX_SIZE = 4 << 20  # bytes: a drawing of 100,000 points takes nearly as many
 _MAX_DEPTH = 32  # nested tables and lists: an experiment has 4
-_LONG_LIST = 100
 _POSITION = re.compile(r"(?<=at )(line \d+, column \d+|end of document)")  # in the messages of tomllib
 # tomllib takes quadratic time for a dotted key of many parts.
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:(?:[\w-]+|\"[^\"\n]*\"|'[^'\n]*')[ \t]*\.[ \t]*){{{_MAX_DEPTH}}}")
@@ -49,21 +49,21 @@ def short_toml(config: Config, kinds: Iterable[str]) -> str:
 def _dumped(table: dict[str, Any]) -> str:
     """Return a table as TOML text, without keys whose value is None, which TOML lacks.
 
-    Long lists of points are written as JSON, which is TOML too: tomli_w would write each number on a line of its own.
+    Lists of numbers are written as JSON, which is TOML too: tomli_w would write each number on a line of its own.
     """
-    points: dict[str, str] = {}
+    lists: dict[str, str] = {}
 
     def shorten(value: Any) -> Any:
         if is_table(value):
             return {key: shorten(item) for key, item in value.items() if item is not None}
-        if not _is_long(value):
+        if not _are_numbers(value):
             return value
-        name = f"points-{uuid4().hex}"
-        points[f'"{name}"'] = json.dumps(value)
+        name = f"numbers-{uuid4().hex}"
+        lists[f'"{name}"'] = json.dumps(value)
         return name
 
     text = tomli_w.dumps(shorten(table))
-    for name, value in points.items():
+    for name, value in lists.items():
         text = text.replace(name, value)
     return text
 
@@ -183,10 +183,14 @@ def _kind_first(table: dict[str, Any]) -> dict[str, Any]:
     return {key: _kind_first(value) if is_table(value) else _listed(value) for key, value in ordered}
 
 
-def _is_long(value: Any) -> bool:
-    """Return whether a value is a long list of lists."""
+def _are_numbers(value: Any) -> bool:
+    """Return whether a value is a list of finite numbers, or of such lists."""
     items = cast("list[Any]", value) if isinstance(value, list) else []
-    return len(items) > _LONG_LIST and isinstance(items[0], list)
+    return bool(items) and all(_is_number(item) or _are_numbers(item) for item in items)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _listed(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 from torch import Tensor
@@ -124,9 +125,6 @@ class FlowEvaluator:
         features = self._features(flow) if "fd" in names else None
         test = self._material.test
         samples = self._samples_of(flow)
-        if broken := count_not_finite(samples):
-            whose = f"{the_role(flow.stage)} in seed {flow.seed}"
-            self.notes.append(not_finite_note(broken, len(samples), whose))
         usable, context = usable_samples(samples), test.contexts(len(samples))
         drawn = Batch(samples[usable], None if context is None else context[usable])
         real, generated = (_compared(batch, features) for batch in (test, drawn))
@@ -138,8 +136,14 @@ class FlowEvaluator:
         return {name: Measured(estimate, reference.get(name, math.nan)) for name, estimate in estimates.items()}
 
     def _samples_of(self, flow: EvaluatedFlow) -> Tensor:
+        """Return the samples of a flow, drawn at the first call; one flow's are kept."""
         if flow.flow not in self._drawn:
-            self._drawn = {flow.flow: draw_samples(flow.flow, self._material, flow.seed)}  # of one flow at a time
+            samples = draw_samples(flow.flow, self._material, flow.seed)
+            self._drawn = {flow.flow: samples}
+            if broken := count_not_finite(samples):
+                whose = f"{the_role(flow.stage)} in seed {flow.seed}"
+                note = not_finite_note(broken, len(samples), whose)
+                self.notes += [] if note in self.notes else [note]
         return self._drawn[flow.flow]
 
     def _fid_of(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
@@ -169,7 +173,8 @@ class FlowEvaluator:
     def _fidelity(self, names: Sequence[str], flow: EvaluatedFlow) -> dict[str, Measured]:
         if flow.source is None:
             return {}
-        return measure_fidelity(flow, flow.source, names, self._material, lambda: self._rate(flow))
+        rate, samples = partial(self._rate, flow), partial(self._samples_of, flow)
+        return measure_fidelity(flow, flow.source, names, self._material, rate=rate, samples=samples)
 
     def _rate(self, flow: EvaluatedFlow) -> Estimate:
         """Return the samples per second of a flow, measured once: fidelity per second and cost have the same."""
@@ -185,7 +190,7 @@ class FlowEvaluator:
 
 
 def _compared(batch: Batch, features: LocalFeatures | LatentFeatures | None) -> Compared:
-    found = None if features is None else features(batch.x, batch.context)
+    found = None if features is None or not len(batch) else features(batch.x, batch.context)
     return Compared(batch.x.flatten(1).double().numpy(), found)
 
 

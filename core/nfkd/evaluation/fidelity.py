@@ -24,7 +24,13 @@ _LOG_PROBS = ("log_p_correlation", "log_p_difference", "fidelity_per_second")
 
 
 def measure_fidelity(
-    flow: EvaluatedFlow, source: Flow, names: Collection[str], material: Material, rate: Callable[[], Estimate]
+    flow: EvaluatedFlow,
+    source: Flow,
+    names: Collection[str],
+    material: Material,
+    *,
+    rate: Callable[[], Estimate],
+    samples: Callable[[], torch.Tensor],
 ) -> dict[str, Measured]:
     """Return the fidelity of a flow to the flow that it learns from.
 
@@ -41,6 +47,8 @@ def measure_fidelity(
         The examples.
     rate
         Returns the flow's samples per second; called for ``fidelity_per_second``.
+    samples
+        Returns the flow's samples; called for ``same_noise``.
     """
     found: dict[str, Measured] = {}
     if not set(_LAYERS).isdisjoint(names):
@@ -48,7 +56,7 @@ def measure_fidelity(
     if not set(_LOG_PROBS).isdisjoint(names):
         found |= _measure_log_probs(flow, source, material, rate if "fidelity_per_second" in names else None)
     if "same_noise" in names:
-        own, goal = (draw_samples(each, material, flow.seed) for each in (flow.flow, source))
+        own, goal = samples(), draw_samples(source, material, flow.seed)
         count = min(len(material.test), len(material.train))
         unrelated = material.test.x[:count] - material.train.x[:count]
         found["same_noise"] = Measured(sample_differences(own, goal), float(unrelated.abs().double().mean()))
@@ -155,13 +163,13 @@ def pearson(first: np.ndarray, second: np.ndarray) -> float:
     return float(a @ b) / scale if scale > 0 else math.nan
 
 
-def sample_differences(samples: torch.Tensor, of_teacher: torch.Tensor) -> Estimate:
+def sample_differences(samples: torch.Tensor, teacher_samples: torch.Tensor) -> Estimate:
     """Return the mean absolute difference of samples of the same noise; the unit of the interval is the sample.
 
     Pairs are left out where one of both is not finite, as by `usable_samples`.
     """
-    usable = usable_samples(samples) & usable_samples(of_teacher)
-    differences = (samples[usable] - of_teacher[usable]).abs().flatten(1).double().mean(1)
+    usable = usable_samples(samples) & usable_samples(teacher_samples)
+    differences = (samples[usable].double() - teacher_samples[usable].double()).abs().flatten(1).mean(1)
     return mean_estimate(differences.numpy(), least=0.0)
 
 

@@ -13,7 +13,7 @@ from nfkd.data import Batch, Dataset
 from nfkd.data.units import evaluation_noise
 from nfkd.evaluation.distances import PairDistances, frechet_distance, sliced_wasserstein
 from nfkd.evaluation.features import LatentFeatures, LocalFeatures, local_features
-from nfkd.evaluation.finite_samples import usable_samples
+from nfkd.evaluation.finite_samples import usable_features, usable_samples
 from nfkd.evaluation.quality import C2ST_MAX
 from nfkd.flows.flow import Flow
 
@@ -110,9 +110,9 @@ class Reference:
     def _distance(self, features: np.ndarray) -> float:
         """Return the Fréchet distance of features from those of the test examples.
 
-        Features that are not finite are left out, as by `usable_samples`; NaN where fewer than eight are used.
+        Features that are not finite are left out, as by `usable_features`; NaN where fewer than eight are used.
         """
         if self._test_features is None:
             return math.nan
-        used = [each[usable_samples(torch.from_numpy(each)).numpy()] for each in (self._test_features, features)]
+        used = [usable_features(each) for each in (self._test_features, features)]
         return frechet_distance(*used) if min(map(len, used)) >= _FEWEST else math.nan

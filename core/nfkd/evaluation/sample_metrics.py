@@ -17,7 +17,7 @@ from nfkd.evaluation.distances import (
     random_directions,
 )
 from nfkd.evaluation.evaluated_flows import ROWS, Material
-from nfkd.evaluation.finite_samples import usable_samples
+from nfkd.evaluation.finite_samples import usable_features
 from nfkd.evaluation.intervals import Estimate, Statistic, jackknife, normal_estimate
 from nfkd.evaluation.quality import C2ST_MAX, c2st, c2st_error
 from nfkd.flows.flow import Flow
@@ -126,18 +126,13 @@ def _tasks(real: Compared, generated: Compared, names: Collection[str]) -> Itera
         pairs = PairDistances.of(first, second)
         yield _Task(PAIRED, lambda i, j: _paired(pairs.take(i, j)), sizes)
     if "fd" in names and real.features is not None and generated.features is not None:
-        features = [_usable(each) for each in (real.features, generated.features)]
+        features = [usable_features(each) for each in (real.features, generated.features)]
         sizes = len(features[0]), len(features[1])
         yield _Task(("fd",), lambda i, j: [_frechet(features[0][i], features[1][j])], sizes)
 
 
 def _paired(pairs: PairDistances) -> list[float]:
     return [pairs.mmd(), *pairs.precision_recall()]
-
-
-def _usable(features: np.ndarray) -> np.ndarray:
-    """Return the features of the samples that are used: the latents of a sample far from the data may be infinite."""
-    return features[usable_samples(torch.from_numpy(features)).numpy()]
 
 
 def _frechet(real: np.ndarray, generated: np.ndarray) -> float:

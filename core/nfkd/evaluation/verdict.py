@@ -13,6 +13,7 @@ import scipy
 from msgspec.structs import replace
 
 from nfkd.evaluation.advice import advice_of
+from nfkd.evaluation.finite_samples import left_out_note
 from nfkd.evaluation.metrics import CONFIDENCE, METRICS, MIN_SEEDS, Metric, metric_gap
 from nfkd.evaluation.outliers import outlier_note
 from nfkd.evaluation.reference import Reference
@@ -81,7 +82,7 @@ def verdict_of(
     helped = likelihood is not None and likelihood.closed > 0
     note = outlier_note(summaries, None if reference is None else reference.dataset)
     advice = note or advice_of(summaries, share=pool_share, student_is_better=helped)
-    verdict = replace(verdict, advice=advice)
+    verdict = replace(verdict, advice=" ".join(filter(None, (advice, left_out_note(summaries)))))
     if note and primary == "likelihood":
         verdict = _withhold(verdict)
     return verdict if reference is None else _with_floors(verdict, metric, reference, summaries)

@@ -157,7 +157,7 @@ class _Recompute(torch.autograd.Function):
                 found = _pull_back(_replay_from_output(layers, output, context, inverse=inverse), gradients, context)
             if found is None or not _close(found.x, x, _TOLERANCES[ctx.precision]):
                 found = _pull_back(_replay_from_input(layers, x, context, inverse=inverse), gradients, context)
-        return None, None, found.by_x, *(found.by_others.get(each) for each in (context, *ctx.parameters))
+        return None, None, found.grad_x, *(found.grad_others.get(each) for each in (context, *ctx.parameters))
 
 
 def _replay_from_input(
@@ -187,8 +187,8 @@ def _replay_from_output(
 class _Found:
     """Gradients of a run by its input and by other tensors, and the input that the last layer's pass began with."""
 
-    by_x: Tensor | None
-    by_others: dict[Tensor | None, Tensor]
+    grad_x: Tensor | None
+    grad_others: dict[Tensor | None, Tensor]
     x: Tensor
 
 
@@ -196,13 +196,13 @@ def _pull_back(
     replays: Iterable[tuple[Layer, Replay]], gradients: Sequence[Tensor | None], context: Tensor | None
 ) -> _Found:
     """Return the gradients of a run whose outputs have these gradients."""
-    gradient, *of_log_det = gradients
+    gradient, *grad_log_det = gradients
     sums: dict[Tensor | None, Tensor] = {}
     x = torch.empty(0)
     for layer, (x, outputs) in replays:
         others = [each for each in (*layer.parameters(), context) if each is not None and each.requires_grad]
-        gradient, *by_others = _gradients(outputs, [gradient, *of_log_det], [x, *others])
-        for each, value in zip(others, by_others, strict=True):
+        gradient, *grad_others = _gradients(outputs, [gradient, *grad_log_det], [x, *others])
+        for each, value in zip(others, grad_others, strict=True):
             if value is not None:  # in the parameter's layout: else all of them would be copied at the end
                 sums[each] = sums[each] + value if each in sums else value.contiguous()
     return _Found(gradient, sums, x.detach())
@@ -225,5 +225,5 @@ def _gradients(
     ]
     if not pairs:
         return [None] * len(inputs)
-    of_outputs, given = zip(*pairs, strict=True)
-    return torch.autograd.grad(of_outputs, inputs, given, allow_unused=True)
+    used, grad_outputs = zip(*pairs, strict=True)
+    return torch.autograd.grad(used, inputs, grad_outputs, allow_unused=True)

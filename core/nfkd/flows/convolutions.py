@@ -68,7 +68,7 @@ class PartwiseNetworks(ImageNetworks):
 
     def _forget_buffers(self) -> None:
         """Forget the buffers of the passes."""
-        self._buffers, self._slopes = None, []
+        self._buffers, self._grad_hidden = None, []
 
     def _make_buffers(self) -> _Buffers:
         """Return the buffers of the passes, made at the first call."""
@@ -116,7 +116,7 @@ class PartwiseNetworks(ImageNetworks):
         """Allocate buffers for a pass backwards."""
         buffers = self._make_buffers()
         both = [self._of_parts([self._matrix(self._hidden)] * len(self._pixels)) for _ in range(2)]
-        self._slopes = list(zip(*both, strict=True))
+        self._grad_hidden = list(zip(*both, strict=True))
         return buffers.out.image
 
     def backward(self, step: int, x: Tensor, hidden: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class PartwiseNetworks(ImageNetworks):
         if self._trained:
             buffers.x.image.copy_(x)
         buffers.grad_x.clear()
-        for part, ((d1, d2), (h1, _, h2)) in enumerate(zip(self._slopes, self._layers(hidden), strict=True)):
+        for part, ((d1, d2), (h1, _, h2)) in enumerate(zip(self._grad_hidden, self._layers(hidden), strict=True)):
             # Each gradient by a matrix is computed while its operands are in the cache.
             grad_outputs = buffers.out.gather(part)
             times_slope(torch.mm(t3, grad_outputs, out=d2), h2)
@@ -144,7 +144,7 @@ class PartwiseNetworks(ImageNetworks):
         if self._trained:
             self._grad_biases[0][step].copy_(self._grad_matrices[0][:, -1])
             torch.sum(buffers.out.image, (1, 2, 3), out=self._grad_biases[2][step])
-            self._keep(step)
+            self._unfold_step(step)
         return buffers.grad_x.image
 
     def _add_product(self, number: int, part: int, slopes: Tensor, inputs: Tensor) -> None:
@@ -169,7 +169,8 @@ class _Buffers:
     inputs
         The windows of the inputs of each part, with a row of ones.
     x, out
-        The inputs, and the outputs or the gradient by them.
+        The inputs, and the outputs or the gradient by them. Backwards the border of `out` must be zero, but `fill`
+        writes the bias there: `release` between the passes forgets the buffers.
     """
 
     def __init__(self, inputs: Tensor, outputs: Tensor, size: Sequence[int], parts: Sequence[ImageTile]) -> None:
@@ -178,6 +179,7 @@ class _Buffers:
         self.x = Windows(inputs[:-1], size, parts)
         # A convolution's outputs are the transpose of reading the windows in reverse.
         self.out = Windows(outputs, size, parts, reverse=True)
+        # The same rows as x: `backward` reads the windows of a part before it writes their gradients.
         self._new_gradient = partial(Windows, inputs[:-1], size, parts)
 
     @cached_property
@@ -252,7 +254,7 @@ class RoundedNetworks(ImageNetworks):
             products = d1.t().mm(self._gathered(x)), d2.t().mm(h1), self._flipped(gathered.t().mm(h2))
             for total, product in zip(self._grad_matrices, products, strict=True):
                 total.copy_(product)
-            self._keep(step)
+            self._unfold_step(step)
             for total, rows in zip(self._grad_biases, (d1, d2, self._border.flatten(0, 2)), strict=True):
                 torch.sum(rows, 0, dtype=total.dtype, out=total[step])
         kernel = f1.view(-1, 3, 3, len(x)).flip(1, 2).permute(3, 0, 1, 2)

@@ -78,7 +78,8 @@ class ImageNetworks(ABC):
         The graph keeps this object as long as the loss.
         """
         matrices, self._matrices, self._steps = self._matrices, [], []
-        self._grad_weights, self._grad_biases, self._grad_scales, self._grad_matrices, self._kept = [], [], [], [], []
+        self._grad_weights, self._grad_biases, self._grad_scales = [], [], []
+        self._grad_matrices, self._products, self._step_views = [], [], []
         self._forget_buffers()
         return matrices
 
@@ -99,17 +100,17 @@ class ImageNetworks(ABC):
             self._grad_weights = [each.new_empty(len(self._steps), *each.shape) for each in grad_weights]
             scales = [each[..., None, None, None].unbind() for each in self._scales]
             totals = [each.unbind() for each in self._grad_weights], [each.unbind() for each in self._grad_scales]
-            self._kept = list(zip(grad_weights, self._arranged(products), scales, *totals, strict=True))
+            self._step_views = list(zip(grad_weights, self._arranged(products), scales, *totals, strict=True))
         return self._prepare()
 
-    def _keep(self, step: int) -> None:
+    def _unfold_step(self, step: int) -> None:
         """Set the gradients by the weights of a step, and by its scales except for the biases.
 
         Done at each step, while those by its matrices are in the cache.
         """
         for gradient, matrix, product in zip(self._grad_matrices, self._steps[step], self._products, strict=True):
             torch.mul(gradient, matrix, out=product)
-        for gradient, product, scales, grad_weights, grad_scales in self._kept:
+        for gradient, product, scales, grad_weights, grad_scales in self._step_views:
             torch.mul(gradient, scales[step], out=grad_weights[step])
             torch.sum(product, (1, 2, 3), out=grad_scales[step])
 

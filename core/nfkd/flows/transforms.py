@@ -132,8 +132,7 @@ class ShiftScale(Elementwise):
     bound
         *sigmoid*: exp(ℓ) = sigmoid(s + 2), below one, as in Glow's code. *tanh*: ℓ = tanh(s), as in RealNVP (Dinh et
         al. 2017, arXiv 1605.08803). *double_sigmoid*: exp(ℓ) = 2·sigmoid(s), as in Jet (Kolesnikov et al. 2024, arXiv
-        2412.15129). *exponential*: ℓ = b·tanh(s/b) with b = log 1000,
-        as in `Affine`.
+        2412.15129). *exponential*: ℓ = b·tanh(s/b) with b = log 1000, as in `Affine`.
     """
 
     parameters = 2

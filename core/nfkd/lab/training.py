@@ -247,7 +247,7 @@ class LabTraining:
         """Return the pool.
 
         It is drawn again from time to time from a teacher that learns along. New students of a trained teacher use the
-        same one again, which saves seconds at each restart.
+        same one again, which saves seconds at each restart; points of the lab have no contexts, which could differ.
         """
         step, config = self._steps_of("student"), self.config
         old = self.together and step - self._pool_step >= _POOL_EVERY

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +18,16 @@ from msgspec.structs import replace
 
 import nfkd
 from nfkd.cli import main
-from nfkd.config import ConfigError
+from nfkd.config import ConfigError, DigitsConfig, GlowConfig
 from nfkd.config.datasets import parse_data
 from nfkd.data import load_dataset
+from nfkd.evaluation.distances import frechet_distance, sliced_wasserstein
 from nfkd.evaluation.evaluate_flow import FlowEvaluator
 from nfkd.evaluation.evaluate_run import evaluate_run, evaluated_gap
 from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Material
 from nfkd.evaluation.evaluated_metrics import EVALUATED, GROUPS, choose_metrics
+from nfkd.evaluation.features import LatentFeatures
+from nfkd.evaluation.sample_metrics import draw_samples
 from nfkd.flows.architectures import build_flow
 from nfkd.protocol.roles import Role
 from nfkd.runs.errors import RunError
@@ -313,3 +317,46 @@ def test_a_damaged_evaluation_is_reported_and_the_run_is_still_listed(run: Path,
     assert "evaluation.json is damaged" in capsys.readouterr().err
     assert main(["list", str(run.parent), "--columns", "name,student.hidden", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["name"] == "moons"
+
+
+@pytest.mark.parametrize(("rows", "effect"), [([3], "leave them out"), ([3, 50, 99], "have no value")])
+def test_a_few_samples_that_are_not_finite_are_left_out_with_their_classes(
+    rows: list[int], effect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load_dataset(DigitsConfig(class_labels=True))
+    material = Material(dataset, dataset, 200, torch.device("cpu"))
+    config, shape, context_features = GlowConfig(levels=1, steps=1, hidden=4), (1, 8, 8), dataset.context_features
+    student, teacher = (
+        build_flow(
+            config, shape, context_features=context_features, generator=torch.Generator().manual_seed(seed)
+        ).eval()
+        for seed in (1, 2)
+    )
+    sample = student.sample
+
+    def broken(count: int, **named: Any) -> torch.Tensor:
+        return sample(count, **named).index_fill(0, torch.tensor(rows), math.nan)
+
+    monkeypatch.setattr(student, "sample", broken)
+    evaluator = FlowEvaluator(material, None)
+    evaluated = EvaluatedFlow("student", 1, student, teacher, teacher, [])
+    found = evaluator.measure("samples", ["sw", "fd"], evaluated) | evaluator.measure(
+        "fidelity", ["same_noise"], evaluated
+    )
+    kept, context = np.delete(np.arange(200), rows), material.test.contexts(200)
+    assert context is not None
+    monkeypatch.setattr(student, "sample", sample)
+    samples, same = (draw_samples(each, material, seed=1)[kept] for each in (student, teacher))
+    features = LatentFeatures(teacher)
+    real, drawn = (x.flatten(1).double().numpy() for x in (material.test.x, samples))
+    expected = {
+        "sw": sliced_wasserstein(real, drawn, np.random.default_rng(0)),
+        "fd": frechet_distance(features(material.test.x, context), features(samples, context[kept])),
+        "same_noise": float((samples.double() - same.double()).abs().mean()),
+    }
+    for name, value in expected.items():
+        wanted = value if effect == "leave them out" else math.nan
+        assert found[name].estimate.value == pytest.approx(wanted, rel=1e-6, nan_ok=True), name
+    verb = "is" if len(rows) == 1 else "are"
+    note = f"{len(rows)} of 200 samples of the student in seed 1 {verb} not finite: the metrics of samples {effect}"
+    assert evaluator.notes == [note]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,11 +16,12 @@ from nfkd.config.flows import Glow1DConfig
 from nfkd.data import load_dataset
 from nfkd.evaluation import throughput
 from nfkd.evaluation.cost_metrics import cost_estimates
-from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Material
+from nfkd.evaluation.evaluated_flows import EvaluatedFlow, Material, Measured
 from nfkd.evaluation.evaluated_metrics import GROUPS
 from nfkd.evaluation.fidelity import correlation, fidelity_per_second, measure_fidelity
 from nfkd.evaluation.intervals import Estimate
 from nfkd.evaluation.peak_memory import peak_memory
+from nfkd.evaluation.sample_metrics import draw_samples
 from nfkd.evaluation.throughput import timings
 from nfkd.flows.architectures import build_flow
 from nfkd.flows.cost import flow_cost
@@ -56,13 +59,17 @@ def speed() -> Estimate:
     return Estimate(1000, 900, 1100, 20)
 
 
+def measured(own: Flow, source: Flow, names: Sequence[str], examples: Material) -> dict[str, Measured]:
+    """Return the fidelity of a flow to its source."""
+    evaluated = student(own, source)
+    samples = partial(draw_samples, own, examples, evaluated.seed)
+    return measure_fidelity(evaluated, source, names, examples, rate=speed, samples=samples)
+
+
 def test_a_copy_of_the_teacher_has_full_fidelity() -> None:
     teacher, examples = flow(1), material()
     names = [name for name in GROUPS["fidelity"] if name != "fidelity_per_second"]
-    found = {
-        name: each.estimate.value
-        for name, each in measure_fidelity(student(teacher, teacher), teacher, names, examples, speed).items()
-    }
+    found = {name: each.estimate.value for name, each in measured(teacher, teacher, names, examples).items()}
     assert found["layer_mse"] == found["layer_mse.step2"] == found["same_noise"] == found["log_p_difference"] == 0
     assert found["layer_cosine"] == pytest.approx(1)
     assert found["log_p_correlation"] == pytest.approx(1)
@@ -71,7 +78,7 @@ def test_a_copy_of_the_teacher_has_full_fidelity() -> None:
 def test_layers_and_log_p_are_compared_by_example() -> None:
     own, teacher, examples = flow(1), flow(2), material()
     names = ["layer_mse", "layer_cosine", "log_p_difference", "log_p_correlation"]
-    found = measure_fidelity(student(own, teacher), teacher, names, examples, speed)
+    found = measured(own, teacher, names, examples)
     x = examples.test.x
     traces = [each.trace(x) for each in (own, teacher)]
     states = [[trace[name][0].double().numpy() for name in ("step1", "step2")] for trace in traces]
@@ -92,7 +99,7 @@ def test_layers_and_log_p_are_compared_by_example() -> None:
 
 def test_samples_of_the_same_noise_are_compared() -> None:
     own, teacher, examples = flow(1), flow(2), material()
-    found = measure_fidelity(student(own, teacher), teacher, ["same_noise"], examples, speed)["same_noise"]
+    found = measured(own, teacher, ["same_noise"], examples)["same_noise"]
     noise = own.draw_noise(60, torch.Generator().manual_seed(20_261_102))
     expected = (own.synthesize(noise) - teacher.synthesize(noise)).abs().double().mean()
     assert found.estimate.value == pytest.approx(float(expected), rel=1e-5)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from nfkd.cli import main
 from nfkd.config import ExperimentConfig
@@ -121,3 +122,15 @@ def test_a_verdict_on_a_few_rows_is_withheld(*, better: bool) -> None:
     assert "2 test examples make up more than half" in noted.advice
     assert "A few examples" not in judged(math.nan).advice  # a run of an older version
     assert "A few examples" in judged(2, "sw").advice
+
+
+def test_the_advice_of_a_verdict_names_flows_with_samples_that_are_not_finite() -> None:
+    roles: tuple[Role, ...] = ("teacher", "student", "baseline")
+    stages = [summary(stage, seed, 1.0, 0) for seed in (1, 2, 3) for stage in roles]
+    before = verdict_of(stages, "sw", one_teacher=False).advice
+    broken = [replace(each, not_finite=4 * (each.stage == "student" and each.seed == 2)) for each in stages]
+    advice = verdict_of(broken, "sw", one_teacher=False).advice
+    assert advice.startswith(before)
+    assert "Some samples are not finite (student; at most 4 in a seed)." in advice
+    unknown = [replace(each, not_finite=math.nan) for each in stages]  # a run of an older version
+    assert verdict_of(unknown, "sw", one_teacher=False).advice == before
