@@ -112,7 +112,7 @@ def _compare(flow: Flow, reference: Reference, generator: torch.Generator, teach
     if teacher is not None and not no_same_noise(flow, teacher):
         same = _sample(teacher, reference, torch.Generator().set_state(state))
         figures["same_noise"] = sample_differences(samples, same).value
-    return figures | {"not_finite": count_not_finite(samples)}
+    return figures | {"not_finite": float(count_not_finite(samples))}
 
 
 def no_same_noise(flow: Flow, teacher: Flow) -> str:
