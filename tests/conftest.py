@@ -29,7 +29,7 @@ psutil: Any = import_module("psutil") if find_spec("psutil") else None
 
 GRACE = 3.0
 """Seconds that a thread or process has to end after its test."""
-_LEAST_MEMORY = 8 << 30  # bytes; a session leaves 1 to 2 GB, until the end of the next one
+_LEAST_MEMORY = 8 << 30  # bytes; all tests together have written 1 to 2 GB
 _TOKEN = "NFKD_TEST_SESSION"
 _HELPERS = (
     *("resource_tracker", "forkserver"),  # processes of multiprocessing that Python ends at its exit
