@@ -18,6 +18,7 @@ from nfkd.protocol.requests import Request
 from nfkd_gui.link.engine_client import EngineClient, OnError, OnEvent, OnLost, OnReply
 from nfkd_gui.model.preferences import Preferences
 from nfkd_gui.model.studio import Studio
+from nfkd_gui.theme import apply_theme, is_dark, scaled
 from tests.gui import scripted_engine
 
 Result = TypeVar("Result")
@@ -31,11 +32,11 @@ def older_objects_are_frozen() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_style_sheet() -> None:
-    """Take away the style sheet of an earlier test: Qt would apply it several times to each widget of this one."""
+def light_theme_without_shapes() -> None:
+    """Take away the theme of an earlier test: its colours, its scale, and the style sheet, which is slow to apply."""
     app = QApplication.instance()
-    if isinstance(app, QApplication) and app.styleSheet():
-        app.setStyleSheet("")
+    if isinstance(app, QApplication) and (app.styleSheet() or is_dark() or scaled(100) != 100):
+        apply_theme(app, "light", shapes=False)
 
 
 class ScriptedClient(EngineClient):

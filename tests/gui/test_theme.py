@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPalette
@@ -18,10 +16,9 @@ from nfkd_gui.widgets.number_field import DecimalField, NumberField
 
 
 @pytest.fixture(params=["light", "dark", "contrast"])
-def theme(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[str]:
+def theme(qapp: QApplication, request: pytest.FixtureRequest) -> str:
     apply_theme(qapp, request.param)
-    yield request.param
-    apply_theme(qapp, "light")
+    return request.param
 
 
 def test_fields_of_a_line_are_equally_high_and_indent_their_text(theme: str) -> None:

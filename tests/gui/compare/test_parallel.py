@@ -181,7 +181,6 @@ def test_the_icon_follows_the_theme(panel: ParallelPanel, qapp: QApplication) ->
     apply_theme(qapp, "dark")
     panel.restyle()
     dark = ink()
-    apply_theme(qapp, "light")
     assert light
     assert not light & dark
 

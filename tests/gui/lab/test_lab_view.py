@@ -315,17 +315,13 @@ def test_each_plane_has_the_colours_of_its_role(open_lab: Callable[..., Driven],
         hue = QColor(role_colour(role)).hsvHueF()
         if role != "baseline":
             assert abs((peak.hsvHueF() - hue + 0.5) % 1 - 0.5) < 0.05
-    apply_theme(QApplication.instance(), "light")  # type: ignore[arg-type]
 
 
 def test_a_new_theme_changes_the_colours_at_once(lab: Driven) -> None:
     lab.lab.set_values({"lab.grid": False, "lab.contours": False, "lab.data": False})
     apply_theme(QApplication.instance(), "dark")  # type: ignore[arg-type]
-    try:
-        lab.studio.theme_changed.emit()
-        lab.qtbot.waitUntil(lambda: shown(lab.plane("teacher").viewport()).pixelColor(4, 4) == QColor(tokens().panel))
-    finally:
-        apply_theme(QApplication.instance(), "light")  # type: ignore[arg-type]
+    lab.studio.theme_changed.emit()
+    lab.qtbot.waitUntil(lambda: shown(lab.plane("teacher").viewport()).pixelColor(4, 4) == QColor(tokens().panel))
 
 
 def test_the_planes_have_the_same_size_and_limits(lab: Driven) -> None:

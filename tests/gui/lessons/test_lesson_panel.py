@@ -340,12 +340,9 @@ def test_roles_have_their_colours_and_foreign_markup_is_text(
 ):
     colours = {"light": "#0068A8", "dark": "#4DB2E8"}
     apply_theme(qapp, theme)
-    try:
-        text = next(label.text() for label in short.findChildren(QLabel) if "The " in label.text())
-        assert f"color:{colours[theme]}" in text
-        assert "&amp; &lt;b&gt;data&lt;/b&gt;" in text
-    finally:
-        apply_theme(qapp, "light")
+    text = next(label.text() for label in short.findChildren(QLabel) if "The " in label.text())
+    assert f"color:{colours[theme]}" in text
+    assert "&amp; &lt;b&gt;data&lt;/b&gt;" in text
 
 
 def test_every_control_has_a_name(open_panel: OpenPanel):

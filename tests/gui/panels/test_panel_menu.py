@@ -114,24 +114,21 @@ def digits(fake_run: Any) -> Any:
 def test_a_png_has_twice_the_size_and_the_colours_of_the_theme(
     theme: str, show: Any, fake_run: Any, menu_of: Menu, qtbot: Any, qapp: Any, tmp_path: Path
 ) -> None:
-    try:
-        apply_theme(qapp, theme)
-        panel = show(SamplesPanel, digits(fake_run))
-        save(qtbot, menu_of(panel), "samples.picture", tmp_path / "a.png")
-        with Image.open(tmp_path / "a.png") as image:
-            pixels = np.array(image.convert("RGB"))
-        canvas = panel.figure()
-        assert pixels.shape[:2] == (2 * (canvas.height() + 24), 2 * (canvas.width() + 24))
-        ground, teacher = QColor(tokens().panel), QColor(role_colour("teacher"))
-        assert pixels[0, 0].tolist() == [ground.red(), ground.green(), ground.blue()]
-        assert (pixels == [teacher.red(), teacher.green(), teacher.blue()]).all(axis=-1).any(), "its name"
-        rect = panel.grid.cell_rect(0, 0, 0)
-        place = panel.grid.mapTo(canvas, rect.topLeft())
-        x, y = (round(2 * (12 + each + rect.width() / 16)) for each in (place.x(), place.y()))
-        shown = panel.shown_pictures()["teacher"]
-        assert pixels[y, x, 0] == pytest.approx(255 * shown[0, 0, 0, 0], abs=1)
-    finally:
-        apply_theme(qapp, "light")
+    apply_theme(qapp, theme)
+    panel = show(SamplesPanel, digits(fake_run))
+    save(qtbot, menu_of(panel), "samples.picture", tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        pixels = np.array(image.convert("RGB"))
+    canvas = panel.figure()
+    assert pixels.shape[:2] == (2 * (canvas.height() + 24), 2 * (canvas.width() + 24))
+    ground, teacher = QColor(tokens().panel), QColor(role_colour("teacher"))
+    assert pixels[0, 0].tolist() == [ground.red(), ground.green(), ground.blue()]
+    assert (pixels == [teacher.red(), teacher.green(), teacher.blue()]).all(axis=-1).any(), "its name"
+    rect = panel.grid.cell_rect(0, 0, 0)
+    place = panel.grid.mapTo(canvas, rect.topLeft())
+    x, y = (round(2 * (12 + each + rect.width() / 16)) for each in (place.x(), place.y()))
+    shown = panel.shown_pictures()["teacher"]
+    assert pixels[y, x, 0] == pytest.approx(255 * shown[0, 0, 0, 0], abs=1)
 
 
 def test_an_svg_has_texts_and_lines_and_is_clipped_to_the_plot(

@@ -170,14 +170,11 @@ def test_grey_images_of_digits_are_ink_on_paper_in_the_light(
         run.samples("teacher", 10, images)
         panel = show(SamplesPanel, run)
         assert level(panel, "teacher") == pytest.approx(light, abs=0.01)
-        try:
-            apply_theme(qapp, "dark")
-            fake_studio.theme_changed.emit()
-            qapp.processEvents()
-            panel.refresh()
-            assert level(panel, "teacher") == pytest.approx(0.9, abs=0.01)
-        finally:
-            apply_theme(qapp, "light")
+        apply_theme(qapp, "dark")
+        fake_studio.theme_changed.emit()
+        qapp.processEvents()
+        panel.refresh()
+        assert level(panel, "teacher") == pytest.approx(0.9, abs=0.01)
 
 
 def test_another_seed_shows_the_first_seeds_assistants(show: Any, fake_run: Any, fake_studio: Any) -> None:

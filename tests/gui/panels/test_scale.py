@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,13 @@ from nfkd_gui.window.train import PANELS
 
 
 @pytest.fixture
-def scale(qapp: QApplication, fake_studio: Any) -> Iterator[Any]:
+def scale(qapp: QApplication, fake_studio: Any) -> Any:
     def apply(percent: int) -> None:
         apply_theme(qapp, "light", percent)
         fake_studio.theme_changed.emit()
         qapp.processEvents()
 
-    yield apply
-    apply(100)
+    return apply
 
 
 def sizes_of(panel: QWidget) -> list[int]:

@@ -89,7 +89,6 @@ def test_commands_follow_their_state_and_are_triggered(window: MainWindow) -> No
     assert "Pause" not in titles  # nothing is in training
     choose(window, "dark", "Dark")
     assert window.studio.preferences.theme == "dark"
-    window.studio.prefer(theme="light")
 
 
 def test_everything_that_the_menus_offer_is_found(window: MainWindow) -> None:
