@@ -156,7 +156,9 @@ class Flow(LayerStack):
         parts: list[Tensor] = []
         traced: dict[str, tuple[Tensor, Tensor]] = {}
         entries = iter(self._entries)
+        standard: Tensor | None = None  # log N(x; 0, 1) where the last layer knows it
         for layer in self._pass(x, context, every=trace):
+            standard = None
             if isinstance(layer, StepRun) and trace:
                 for state, change in layer.trace(x, context):
                     x, log_det = traced[next(entries).name] = state, change if log_det is zero else log_det + change
@@ -166,16 +168,21 @@ class Flow(LayerStack):
                 log_prob = log_prob + normal(split_off, *layer.prior(x))
                 parts.append(split_off)
             else:
-                x, change = layer(x, context)
+                if isinstance(layer, StepRun):
+                    x, change, standard = layer.with_density(x, context)
+                else:
+                    x, change = layer(x, context)
                 log_det = change if log_det is zero else log_det + change
             if trace:
                 traced[next(entries).name] = x, log_det
-        density = self._last_log_prob(x, context) + log_det
+        density = self._last_log_prob(x, context, standard) + log_det
         return Pass(log_prob + density if parts else density, Latents((*parts, x), log_det), traced)
 
-    def _last_log_prob(self, z: Tensor, context: Tensor | None) -> Tensor:
-        """Return the log-density of the last latent, (B,) nats."""
-        return standard_normal(z) if self.prior is None else normal(z, *self.prior(z, context))
+    def _last_log_prob(self, z: Tensor, context: Tensor | None, standard: Tensor | None) -> Tensor:
+        """Return the log-density of the last latent, (B,) nats; `standard`, if known, is under the standard normal."""
+        if self.prior is not None:
+            return normal(z, *self.prior(z, context))
+        return standard_normal(z) if standard is None else standard
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the log-density of each example, (B,) nats; arguments and errors as `forward`."""
@@ -382,8 +389,9 @@ class Flow(LayerStack):
         ]
 
     def _check(self, x: Tensor, context: Tensor | None) -> None:
-        check_examples(x, self.event_shape, next(self.parameters()))
-        self._check_context(context, len(x))
+        like = next(self.parameters())
+        check_examples(x, self.event_shape, like)
+        check_context(context, self.context_features, len(x), like)
 
     def _check_context(self, context: Tensor | None, count: int) -> None:
         check_context(context, self.context_features, count, next(self.parameters()))

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from operator import attrgetter
 from typing import Any, cast
 
 import torch
@@ -31,9 +32,12 @@ class FusedOperation(ABC):
     ----------
     keeps
         False where `compute` is not followed by `gradients` and may keep nothing.
+    alone
+        Whether no other pass with other parameters comes before `gradients`: buffers of the last one may be used again.
     """
 
     keeps: bool = True
+    alone: bool = False
 
     @abstractmethod
     def plain(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -49,6 +53,19 @@ class FusedOperation(ABC):
     ) -> Sequence[Tensor | None]:
         """Return the gradient by each input, given those by the outputs (None for zero); called without a graph."""
 
+    def add_gradients(
+        self,
+        inputs: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        rest: Any,
+        grad_outputs: Sequence[Tensor | None],
+        data: int,
+    ) -> Sequence[Tensor | None]:
+        """Add the gradients by all inputs after the first `data` to their `grad`; return those by the others."""
+        found = self.gradients(inputs, saved, rest, grad_outputs)
+        add_to_grad(inputs[data:], found[data:])
+        return found[:data]
+
     def __call__(self, inputs: Sequence[Tensor], data: int | None = None) -> tuple[Tensor, ...]:
         """Return the outputs of `fusible` inputs, with a graph where one is wanted.
 
@@ -61,6 +78,7 @@ class FusedOperation(ABC):
         """
         if torch.is_grad_enabled() and any(each.requires_grad for each in inputs):
             if data is not None and _by_backward.get() and not _have_hooks(inputs[data:]):
+                self.alone = True
                 return cast("tuple[Tensor, ...]", _Added.apply(self, inputs[data:], _NO_DATA, *inputs[:data]))
             return cast("tuple[Tensor, ...]", _Fused.apply(self, *inputs))
         self.keeps = False
@@ -153,8 +171,11 @@ _NO_DATA = torch.zeros((), requires_grad=True)
 """An input that gives every operation a graph; it has no gradient."""
 
 
+_BACKWARD_HOOKS, _LATER_HOOKS = attrgetter("_backward_hooks"), attrgetter("_post_accumulate_grad_hooks")
+
+
 def _have_hooks(parameters: Sequence[Any]) -> bool:
-    return any(each._backward_hooks or each._post_accumulate_grad_hooks for each in parameters)  # noqa: SLF001
+    return any(map(_BACKWARD_HOOKS, parameters)) or any(map(_LATER_HOOKS, parameters))
 
 
 class _Added(torch.autograd.Function):
@@ -176,13 +197,18 @@ class _Added(torch.autograd.Function):
         inputs, saved = (*tensors[: ctx.data], *ctx.parameters), tensors[ctx.data :]
         if torch.is_grad_enabled() or not _in_memory(grad_outputs):
             found = _plain_gradients(ctx.operation, inputs, grad_outputs)
+            add_to_grad(ctx.parameters, found[ctx.data :])
         else:
-            found = ctx.operation.gradients(inputs, saved, ctx.rest, grad_outputs)
-        for parameter, gradient in zip(ctx.parameters, found[ctx.data :], strict=True):
-            if gradient is not None and parameter.requires_grad:
-                before = parameter.grad
-                parameter.grad = gradient.contiguous() if before is None else before + gradient
+            found = ctx.operation.add_gradients(inputs, saved, ctx.rest, grad_outputs, ctx.data)
         return (None, None, None, *found[: ctx.data])
+
+
+def add_to_grad(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    """Add gradients to the `grad` of parameters that are in training."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None and parameter.requires_grad:
+            before = parameter.grad
+            parameter.grad = gradient.contiguous() if before is None else before + gradient
 
 
 def _plain_gradients(

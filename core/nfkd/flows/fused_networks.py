@@ -14,6 +14,8 @@ class LinearSteps:
 
     Attributes
     ----------
+    matrix, bias
+        The matrices and biases.
     outputs
         How many rows the layer returns.
     grad_matrix, grad_bias
@@ -25,14 +27,23 @@ class LinearSteps:
     _trained = False
 
     def __init__(self, matrix: Tensor, bias: Tensor) -> None:
-        self._stacked = (matrix, bias)
+        self.matrix, self.bias = matrix, bias
         self.outputs = bias.shape[1]
         self._matrices = matrix.unbind()
         self._biases = bias.unsqueeze(2).unbind()
+        self._transposed: Sequence[Tensor] = ()
+
+    def replace(self, matrix: Tensor, bias: Tensor) -> None:
+        """Replace the values of the matrices and biases."""
+        for own, new in ((self.matrix, matrix), (self.bias, bias)):
+            if own is not new:
+                own.copy_(new)
 
     def prepare(self) -> None:
-        """Allocate buffers for the gradients."""
-        self.grad_matrix, self.grad_bias = (torch.empty_like(each) for each in self._stacked)
+        """Allocate buffers for the gradients, once."""
+        if self._trained:
+            return
+        self.grad_matrix, self.grad_bias = torch.empty_like(self.matrix), torch.empty_like(self.bias)
         self._grad_matrices, self._grad_biases = self.grad_matrix.unbind(), self.grad_bias.unbind()
         self._trained = True
 
@@ -43,12 +54,17 @@ class LinearSteps:
     def backward(self, step: int, gradient: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Return the gradient by x, in `out` if it is given; keep those by W and b after `prepare`."""
         self._learn(step, gradient, x)
-        return torch.mm(self._matrices[step].t(), gradient, out=out)
+        return torch.mm(self._transposes()[step], gradient, out=out)
 
     def backward_into(self, step: int, gradient: Tensor, x: Tensor, total: Tensor) -> None:
         """Add the gradient by x to a total; keep those by W and b after `prepare`."""
         self._learn(step, gradient, x)
-        total.addmm_(self._matrices[step].t(), gradient)
+        total.addmm_(self._transposes()[step], gradient)
+
+    def _transposes(self) -> Sequence[Tensor]:
+        if not self._transposed:
+            self._transposed = self.matrix.transpose(1, 2).unbind()
+        return self._transposed
 
     def _learn(self, step: int, gradient: Tensor, x: Tensor) -> None:
         if self._trained:
@@ -154,12 +170,12 @@ class PerceptronSteps(NetworkSteps):
     def begin_backward(self, kept: list[Tensor]) -> None:
         """Allocate buffers for the gradients by the hidden layers of one step."""
         self._hidden = [list(each.unbind()) for each in kept]
-        self._gradients = [torch.empty_like(each[0]) for each in kept]
+        gradients = [torch.empty_like(each[0]) for each in kept]
+        self._back = list(zip(self._linears[1:], self._hidden, gradients, strict=True))[::-1]
 
     def backward(self, step: int, gradient: Tensor, x: Tensor, total: Tensor) -> None:
         """Add the gradient by x to a total."""
-        layers = zip(self._linears[1:], self._hidden, self._gradients, strict=True)
-        for linear, hidden, buffer in reversed(list(layers)):
+        for linear, hidden, buffer in self._back:
             h = hidden[step]
             gradient = _through_relu(linear.backward(step, gradient, h, buffer), h, buffer)
         self._linears[0].backward_into(step, gradient, x, total)

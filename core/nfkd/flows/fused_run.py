@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from nfkd.flows.fused import FusedOperation
-from nfkd.flows.layer import Layer
+from nfkd.flows.layer import Layer, standard_normal
 from nfkd.flows.precision import Precision, chosen_precision, networks_in
 from nfkd.flows.step_parts import StepParts
 
@@ -34,9 +34,12 @@ class Run(FusedOperation):
     ----------
     sums
         Whether changes are added up over the steps.
+    densities
+        Whether the log-densities of the last states under the standard normal, (B,) nats, are a last output.
     """
 
     sums: bool = False
+    densities: bool = False
 
     def __init__(self, steps: Sequence[Layer], parts: StepParts, data: int, *, every: bool) -> None:
         self.steps, self.parts, self.data, self.every = steps, parts, data, every
@@ -53,4 +56,5 @@ class Run(FusedOperation):
             changes.append(change)
             states.append(x)
         stacked = torch.stack(changes)
-        return (stacked.sum(0) if self.sums else stacked, *(states if self.every else states[-1:]))
+        density = [standard_normal(x)] if self.densities else []
+        return (stacked.sum(0) if self.sums else stacked, *(states if self.every else states[-1:]), *density)

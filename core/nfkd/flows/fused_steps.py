@@ -8,67 +8,25 @@ gradient is by hand. The modules inside the steps are not called, except where o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, groupby, islice, pairwise
-from typing import Any, cast
+from functools import partial
+from itertools import groupby, islice
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from nfkd.flows.folded import Folded, Folding, split
 from nfkd.flows.fused import fusible, kernels_alone
 from nfkd.flows.fused_images import ImageRun
-from nfkd.flows.fused_networks import LinearSteps
+from nfkd.flows.fused_networks import LinearSteps, NetworkSteps
 from nfkd.flows.fused_run import Run
-from nfkd.flows.layer import Layer, Split
+from nfkd.flows.fused_transforms import TransformSteps
+from nfkd.flows.layer import LOG_TWO_PI, Layer, Split
 from nfkd.flows.precision import rounds
-from nfkd.flows.stacked import StackedLinear, StackedMixing
 from nfkd.flows.step_parts import StepParts, kind_of, parts_of
 
 LARGEST_STEP = 1 << 18
 """Parameters of a step: of a larger one, stacking them would take longer than it saves."""
-
-
-class Folded:
-    """The parameters of all steps, stacked and folded.
-
-    Parameters
-    ----------
-    linears
-        The layers of a step, from x to the state.
-    parameters
-        Those of all layers of the first step, then of the second, and so on.
-    """
-
-    def __init__(self, linears: Sequence[StackedLinear], parameters: Sequence[Tensor]) -> None:
-        self._linears = linears
-        ends = list(accumulate((linear.count for linear in linears), initial=0))
-        stacked = [torch.stack(list(parameters[slot :: ends[-1]])) for slot in range(ends[-1])]
-        self.tensors = [linear.fold(stacked[a:b]) for linear, (a, b) in zip(linears, pairwise(ends), strict=True)]
-        self.layers: list[LinearSteps] = [
-            linear.steps(tensors) for linear, tensors in zip(linears, self.tensors, strict=True)
-        ]
-
-    def changes(self, slopes: Tensor, *, sums: bool) -> Tensor:
-        """Add the logarithms of the mixings' determinants to those of the transforms, (K, B); with `sums` all, (B,)."""
-        mixing = self._linears[0]
-        own = mixing.log_det(self.tensors[0]) if isinstance(mixing, StackedMixing) else slopes.new_zeros(len(slopes))
-        return slopes.sum(0).add_(own.sum()) if sums else slopes.add_(own.unsqueeze(1))
-
-    def prepare(self) -> None:
-        """Allocate buffers for the gradients."""
-        for layer in self.layers:
-            layer.prepare()
-
-    def gradients(self, grad_log_det: Tensor) -> list[Tensor]:
-        """Return the gradients by the parameters in their order, after the layers have theirs."""
-        found = [
-            linear.unfold(tensors, layer.grad_matrix, layer.grad_bias)
-            for linear, tensors, layer in zip(self._linears, self.tensors, self.layers, strict=True)
-        ]
-        mixing = self._linears[0]
-        if isinstance(mixing, StackedMixing):
-            mixing.add_grad_log_det(found[0], grad_log_det)
-        steps = zip(*(each.unbind() for gradients in found for each in gradients), strict=True)
-        return [gradient for step in steps for gradient in step]
 
 
 class StepRun:
@@ -84,6 +42,7 @@ class StepRun:
 
     def __init__(self, steps: Sequence[Layer], parts: StepParts) -> None:
         self.steps, self._parts = tuple(steps), parts
+        self._kind = ImageRun if parts.images else partial(VectorRun, Folding(parts))
 
     def fits(self, x: Tensor, context: Tensor | None) -> bool:
         """Return whether the steps are computed as one operation."""
@@ -92,8 +51,12 @@ class StepRun:
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the state after the last step and the change of the log-determinant."""
-        changes, state = self._run(x, context, every=False)
-        return state, changes if changes.dim() == 1 else changes.sum(0)
+        return self.with_density(x, context)[:2]
+
+    def with_density(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the same and, for vectors, the log-density of the state under the standard normal, (B,) nats."""
+        changes, state, *density = self._run(x, context, every=False)
+        return state, changes if changes.dim() == 1 else changes.sum(0), density[0] if density else None
 
     def trace(self, x: Tensor, context: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
         """Return the state after every step and its change of the log-determinant."""
@@ -102,8 +65,7 @@ class StepRun:
 
     def _run(self, x: Tensor, context: Tensor | None, *, every: bool) -> tuple[Tensor, ...]:
         data = [x] if context is None else [x, context]
-        kind = ImageRun if self._parts.images else VectorRun
-        run = kind(self.steps, self._parts, len(data), every=every)
+        run = self._kind(self.steps, self._parts, len(data), every=every)
         return run([*data, *self._parts.parameters()], len(data))
 
 
@@ -114,107 +76,170 @@ class VectorRun(Run):
     place, the mixing writes into the state after the step.
     """
 
-    def __init__(self, steps: Sequence[Layer], parts: StepParts, data: int, *, every: bool) -> None:
+    def __init__(self, folding: Folding, steps: Sequence[Layer], parts: StepParts, data: int, *, every: bool) -> None:
         super().__init__(steps, parts, data, every=every)
-        self.sums = not every
+        self._folding, self.sums, self.densities = folding, not every, not every
 
     def compute(self, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Sequence[Tensor], Any]:
         """Return the outputs; kept are the states and what the parts of a step keep."""
         parts, (x, *context), count = self.parts, inputs[: self.data], len(self.steps)
         half, all_states = parts.half, self.keeps or self.every
         with kernels_alone():
-            folded = Folded(parts.linears(), inputs[self.data :])
-            mixing, network, first = parts.layers(folded.layers)
+            folded = self._folding.fold(inputs[self.data :], alone=self.alone)
+            mixing, network, transform, first = self._parts_of(folded)
             size = x.shape[1], len(x)
             stacked = x.new_empty(count + 1 if all_states else 2, *size)
-            states = _repeated(stacked, count + 1)
+            states = _with_halves(stacked, half, count + 1)
             own = mixing is not None and parts.transform.reads_input
             mixed = x.new_empty(count if self.keeps else 1, *size) if own else None
-            ys = states if mixing is None else states[1:] if mixed is None else _repeated(mixed, count)
-            transform, constant = parts.transform.steps(), parts.transform.steps()
+            ys = states if mixing is None else states[1:] if mixed is None else _with_halves(mixed, half, count)
             network.begin(stacked, count, keeps=self.keeps)
             transform.begin(stacked[0, half:], count, keeps=self.keeps, sums=self.sums)
-            constant.begin(stacked[0, :half], 0 if first is None else count, keeps=self.keeps, sums=self.sums)
+            if first is not None:
+                first.transform.begin(stacked[0, :half], count, keeps=self.keeps, sums=self.sums)
             givens: list[Tensor] = []
-            states[0].copy_(x.t())
+            states[0].whole.copy_(x.t())
             for step, (y, after) in enumerate(zip(ys, states[1:], strict=False)):
                 if mixing is not None:
-                    mixing.forward(step, states[step], y)
-                given = y[:half]
+                    mixing.forward(step, states[step].whole, y.whole)
+                given = y.before
                 if context:
                     given = torch.cat((given, *(each.t() for each in context)))
                     givens.append(given)
                 parameters = network.forward(step, given, transform.buffer(step))
-                transform.forward(step, y[half or 0 :], parameters, after[half or 0 :])
+                transform.forward(step, y.changed, parameters, after.changed)
                 if first is not None:
-                    constant.forward(step, y[:half], first.forward(step, y), after[:half])
+                    first.forward(step, y.before, after.before)
                 elif own:
-                    after[:half].copy_(y[:half])
-            slopes = transform.slopes() if first is None else transform.slopes().add_(constant.slopes())
+                    after.before.copy_(y.before)
+            slopes = transform.slopes() if first is None else transform.slopes().add_(first.transform.slopes())
             changes = folded.changes(slopes, sums=self.sums)
-        kept = [[stacked], [] if mixed is None else [mixed], givens, network.kept, transform.kept, constant.kept]
+            density = [_standard_normal(states[count].whole)] if self.densities else []
+        kept = [[stacked], [] if mixed is None else [mixed], givens, network.kept, transform.kept]
+        kept.append([] if first is None else first.transform.kept)
         last = count % len(stacked)
         # Views that torch knows as such: it refuses to change them in place, which would change kept states.
         found = [stacked[number].t() for number in (range(1, count + 1) if self.every else (last,))]
+        outputs = (changes, *found, *density)
         if not self.keeps:
-            return (changes, *found), [], None
-        return (changes, *found), [each for group in kept for each in group], (folded, [len(group) for group in kept])
+            return outputs, [], None
+        return outputs, [each for group in kept for each in group], (folded, [len(group) for group in kept])
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, grad_outputs: Sequence[Tensor | None]
     ) -> Sequence[Tensor | None]:
-        """Return the gradients, from the last step to the first."""
-        parts, (grad_changes, *grad_states), count = self.parts, grad_outputs, len(self.steps)
-        half, (folded, lengths) = parts.half, rest
+        """Return the gradients."""
+        grad_data, stacks = self._gradients(inputs, saved, rest, grad_outputs)
+        with kernels_alone():
+            return [*grad_data, *(split(stacks) if stacks else [None] * len(inputs[self.data :]))]
+
+    def add_gradients(
+        self,
+        inputs: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        rest: Any,
+        grad_outputs: Sequence[Tensor | None],
+        data: int,
+    ) -> Sequence[Tensor | None]:
+        """Add the gradients by the parameters to their `grad`; return those by the data."""
+        grad_data, stacks = self._gradients(inputs, saved, rest, grad_outputs)
+        if stacks:
+            folded, _ = rest
+            with kernels_alone():
+                folded.add_gradients(inputs[data:], stacks)
+        return grad_data
+
+    def _gradients(
+        self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, grad_outputs: Sequence[Tensor | None]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the gradients by the data and by the stacked parameters, from the last step to the first."""
+        (grad_changes, *grad_states), count, half = grad_outputs, len(self.steps), self.parts.half
+        grad_density, (folded, lengths) = grad_states.pop() if self.densities else None, rest
         trained = any(each.requires_grad for each in inputs[self.data :])
         with kernels_alone():
-            mixing, network, first = parts.layers(folded.layers)
-            transform, constant = parts.transform.steps(), parts.transform.steps()
-            groups = iter(saved)
-            [stacked], mixed, givens, network_kept, transform.kept, constant.kept = (
-                list(islice(groups, length)) for length in lengths
-            )
+            mixing, network, transform, first = self._parts_of(folded)
+            [stacked], mixed, givens, network_kept, transform.kept, first_kept = _groups(saved, lengths)
+            if first is not None:
+                first.transform.kept = first_kept
             network.begin_backward(network_kept)
             if trained:
                 folded.prepare()
-            states = stacked.unbind()
-            ys = states if mixing is None else mixed[0].unbind() if mixed else states[1:]
-            if grad_changes is None:
-                grad_changes = stacked.new_zeros(stacked.shape[2])
-            grad_changes = grad_changes.expand(count, -1)
+            states = _with_halves(stacked, half, count + 1)
+            ys = states if mixing is None else _with_halves(mixed[0], half, count) if mixed else states[1:]
+            grad_changes = stacked.new_zeros(1) if grad_changes is None else grad_changes
+            grad_changes = grad_changes.expand(count, stacked.shape[2])
             grad_change = grad_changes.unbind()
             grad_states = [None] * (count - len(grad_states)) + grad_states
-            gradient, buffer = torch.zeros_like(stacked[0]), torch.empty_like(stacked[0])
+            gradient, buffer = _with_halves(torch.zeros_like(stacked[:2]), half, 2)
+            if grad_density is not None:
+                torch.mul(states[count].whole, -grad_density, out=gradient.whole)
             grad_context = None if not givens else stacked.new_zeros(inputs[1].shape[::-1])
             for step in range(count - 1, -1, -1):
                 y, after, grad_state = ys[step], states[step + 1], grad_states[step]
                 if grad_state is not None:
-                    gradient.add_(grad_state.t())
-                unchanged, changed = gradient[:half], gradient[half or 0 :]
-                values = (step, y[half or 0 :], after[half or 0 :], changed)
-                grad_parameters = transform.backward(*values, grad_change[step])
+                    gradient.whole.add_(grad_state.t())
+                values = y.changed, after.changed, gradient.changed
+                grad_parameters = transform.backward(step, *values, grad_change[step])
                 if first is not None:
-                    values = (step, y[:half], after[:half], unchanged)
-                    first.backward(step, constant.backward(*values, grad_change[step]), y)
+                    first.backward(step, y.before, after.before, gradient.before, grad_change[step])
                 if grad_context is None:
-                    network.backward(step, grad_parameters, y[:half], unchanged)
+                    network.backward(step, grad_parameters, y.before, gradient.before)
                 else:
                     grad_given = torch.zeros_like(givens[step])
                     network.backward(step, grad_parameters, givens[step], grad_given)
-                    unchanged.add_(grad_given[: len(unchanged)])
-                    grad_context.add_(grad_given[len(unchanged) :])
+                    gradient.before.add_(grad_given[: len(gradient.before)])
+                    grad_context.add_(grad_given[len(gradient.before) :])
                 if mixing is not None:
-                    gradient, buffer = mixing.backward(step, gradient, states[step], buffer), gradient
-            grad_data = [each.t() for each in (gradient, grad_context) if each is not None]
-            return [
-                *grad_data,
-                *(folded.gradients(grad_changes.sum(1)) if trained else [None] * len(inputs[self.data :])),
-            ]
+                    mixing.backward(step, gradient.whole, states[step].whole, buffer.whole)
+                    gradient, buffer = buffer, gradient
+            grad_data = [each.t() for each in (gradient.whole, grad_context) if each is not None]
+            return grad_data, folded.gradients(grad_changes.sum(1)) if trained else []
+
+    def _parts_of(self, folded: Folded) -> tuple[LinearSteps | None, NetworkSteps, TransformSteps, _Shared | None]:
+        """Return mixing, network, transform, and the transform of the features before if there is one."""
+        mixing, network, first = self.parts.layers(folded.layers)
+        steps = self.parts.transform.steps
+        return mixing, network, steps(), None if first is None else _Shared(first, steps())
 
 
-def _repeated(stacked: Tensor, count: int) -> list[Tensor]:
-    """Return `count` tensors of a stack, from its first one again after the last one."""
-    each = stacked.unbind()
+class _Shared:
+    """A transform with parameters that all examples share."""
+
+    def __init__(self, parameters: LinearSteps, transform: TransformSteps) -> None:
+        self._parameters, self.transform = parameters, transform
+
+    def forward(self, step: int, x: Tensor, out: Tensor) -> None:
+        """Set `out` to f(x)."""
+        self.transform.forward(step, x, self._parameters.forward(step, x), out)
+
+    def backward(self, step: int, x: Tensor, y: Tensor, grad_y: Tensor, grad_slopes: Tensor) -> None:
+        """Change the gradient by f(x) to that by x."""
+        self._parameters.backward(step, self.transform.backward(step, x, y, grad_y, grad_slopes), x)
+
+
+def _standard_normal(z: Tensor) -> Tensor:
+    """Return the log-density of latents, (D, B), in nats, (B,)."""
+    return z.square().sum(0).add_(len(z) * LOG_TWO_PI).mul_(-0.5)
+
+
+def _groups(tensors: Sequence[Tensor], lengths: Sequence[int]) -> list[list[Tensor]]:
+    """Return groups of tensors of these lengths."""
+    rest = iter(tensors)
+    return [list(islice(rest, length)) for length in lengths]
+
+
+class _State(NamedTuple):
+    """A state, (D, B), its rows before those that a step changes (all rows if there are none), and the changed ones."""
+
+    whole: Tensor
+    before: Tensor
+    changed: Tensor
+
+
+def _with_halves(stacked: Tensor, half: int | None, count: int) -> list[_State]:
+    """Return `count` states of a stack, from its first one again after the last one."""
+    parts = stacked.unbind(), stacked[:, :half].unbind(), stacked[:, half or 0 :].unbind()
+    each = [_State(*values) for values in zip(*parts, strict=True)]
     return [each[number % len(each)] for number in range(count)]
 
 

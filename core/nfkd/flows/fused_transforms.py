@@ -48,7 +48,7 @@ class TransformSteps(ABC):
     def forward(self, step: int, x: Tensor, parameters: Tensor, out: Tensor) -> None:
         """Set `out`, which may be x if `backward` does not read x, to f(x), (n, B).
 
-        The parameters may be overwritten.
+        The parameters, which are in `buffer` if there is one, may be overwritten.
         """
 
     @abstractmethod
@@ -58,6 +58,8 @@ class TransformSteps(ABC):
     @abstractmethod
     def backward(self, step: int, x: Tensor, y: Tensor, grad_y: Tensor, grad_slopes: Tensor) -> Tensor:
         """Return the gradients by the parameters, given those by f(x), (n, B), and by the sum, (B,).
+
+        They stay until the next step.
 
         `grad_y` becomes the gradient by x.
         """
@@ -149,6 +151,7 @@ class _ShiftScaleSteps(TransformSteps):
     def __init__(self, *, tanh: bool) -> None:
         self._tanh = tanh
         self.kept = []
+        self._gradients: tuple[Tensor, ...] = ()
 
     def begin(self, like: Tensor, count: int, *, keeps: bool, sums: bool) -> None:
         self._size, self._together = len(like), count * like.numel() <= _SMALL
@@ -158,14 +161,17 @@ class _ShiftScaleSteps(TransformSteps):
         each = zip(self._scales.unbind(), self._log_scales.unbind(), strict=True)
         self._each_scale = list(each) * (count // max(1, len(self._scales)))
         self._slopes = like.new_zeros(1 if sums else count, like.shape[1])
-        self._buffers = list(self._parameters.unbind()) * (count // max(1, len(self._parameters)))
+        repeats = count // max(1, len(self._parameters))
+        self._buffers = list(self._parameters.unbind()) * repeats
+        self._shifts = list(self._parameters[:, : len(like)].unbind()) * repeats
+        self._raws = list(self._parameters[:, len(like) :].unbind()) * repeats
         self.kept = [self._scales, self._log_scales] if self._tanh else [self._scales]
 
     def buffer(self, step: int) -> Tensor | None:
         return self._buffers[step]
 
     def forward(self, step: int, x: Tensor, parameters: Tensor, out: Tensor) -> None:
-        shift, raw = parameters[: self._size], parameters[self._size :]
+        shift, raw = self._shifts[step], self._raws[step]
         scale, log_scale = self._each_scale[step]
         if self._tanh:
             torch.exp(torch.tanh(raw, out=log_scale), out=scale)
@@ -185,10 +191,13 @@ class _ShiftScaleSteps(TransformSteps):
 
     def backward(self, step: int, x: Tensor, y: Tensor, grad_y: Tensor, grad_slopes: Tensor) -> Tensor:
         """Return the gradients; that by t equals that by x."""
-        scale = self.kept[0][step]
-        size, batch = scale.shape
-        grad_parameters = scale.new_empty(2 * size, batch)
-        grad_x, grad_raw = grad_parameters[:size], grad_parameters[size:]
+        if not self._gradients:
+            _, size, batch = self.kept[0].shape
+            whole = self.kept[0].new_empty(2 * size, batch)
+            self._gradients = whole, whole[:size], whole[size:]
+            self._kept_scales = self.kept[0].unbind()
+        scale = self._kept_scales[step]
+        grad_parameters, grad_x, grad_raw = self._gradients
         torch.mul(grad_y, scale, out=grad_x)
         torch.addcmul(grad_slopes, grad_y, y, out=grad_raw)
         grad_y.copy_(grad_x)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-_LOG_TWO_PI = math.log(2 * math.pi)
+LOG_TWO_PI = math.log(2 * math.pi)
 Replay = tuple[Tensor, tuple[Tensor, ...]]
 """The input of a layer's pass, as a leaf that requires gradients, and the outputs of the pass with their graph."""
 
@@ -152,4 +152,4 @@ def standardize(z: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 
 def standard_normal(z: Tensor) -> Tensor:
     """Return the log-density of each example under the standard normal, (B,) nats."""
-    return -0.5 * (sum_each(z.square()) + math.prod(z.shape[1:]) * _LOG_TWO_PI)
+    return -0.5 * (sum_each(z.square()) + math.prod(z.shape[1:]) * LOG_TWO_PI)

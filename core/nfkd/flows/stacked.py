@@ -60,12 +60,16 @@ class Normed(StackedLinear):
         self._factor, self._groups, self._offset = factor, groups, offset
 
     def fold(self, parameters: Tensors) -> Tensors:
-        """Return W·exp(c·s) and b·exp(c·s), reordered; both and exp(c·s) in their own order."""
+        """Return W·exp(c·s) and b·exp(c·s) plus the offset, reordered; both and exp(c·s) in their own order."""
         matrix, bias, log_scale = parameters
         scale = (log_scale if self._factor == 1 else self._factor * log_scale).exp()
         matrix, bias = matrix * scale.unsqueeze(2), bias * scale
         groups = bias.shape[1] // self._groups, self._groups
-        return _exchanged(matrix, groups), _exchanged(bias, groups), matrix, bias, scale
+        moved = _exchanged(bias, groups)
+        if self._offset:
+            moved = moved.clone()
+            moved[:, moved.shape[1] - groups[0] :] += self._offset
+        return _exchanged(matrix, groups), moved, matrix, bias, scale
 
     def unfold(self, folded: Tensors, grad_matrix: Tensor, grad_bias: Tensor) -> Tensors:
         """Return the gradients by W, b and s."""
@@ -76,14 +80,6 @@ class Normed(StackedLinear):
         if self._factor != 1:
             grad_scale = grad_scale.mul_(self._factor)
         return grad_matrix * scale.unsqueeze(2), grad_bias * scale, grad_scale
-
-    def steps(self, folded: Tensors) -> LinearSteps:
-        """Return the layer with its folded parameters and the offset."""
-        matrix, bias, *_ = folded
-        if self._offset:
-            bias = bias.clone()
-            bias[:, bias.shape[1] - bias.shape[1] // self._groups :] += self._offset
-        return LinearSteps(matrix, bias)
 
 
 class Bare(StackedLinear):

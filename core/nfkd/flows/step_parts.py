@@ -71,11 +71,15 @@ class StepParts(ABC):
         """
         if any(self._hooks) or list(_values(self._children)) != self._modules:
             return False
-        return all(type(parameters.get(name)) is nn.Parameter for parameters, name in self._sources)
+        return {type(parameters.get(name)) for parameters, name in self._sources} == {nn.Parameter}
 
     @abstractmethod
     def linears(self) -> Sequence[StackedLinear]:
         """Return the layers of a step: the mixing if there is one, those of the network, and constants if any."""
+
+    @abstractmethod
+    def constants(self) -> Sequence[Tensor]:
+        """Return the tensors other than parameters that `linears` depends on."""
 
     @abstractmethod
     def layers(self, layers: Sequence[LinearSteps]) -> tuple[LinearSteps | None, NetworkSteps, LinearSteps | None]:
@@ -105,6 +109,9 @@ class CouplingParts(StepParts):
                 own.append((step.coupling, "first"))
         super().__init__(steps, sources)
         self._mixings = [step.mixing for step in steps]
+        self._buffers = [
+            (vars(mixing)["_buffers"], name) for mixing in self._mixings for name, _ in mixing.named_buffers()
+        ]
         transform = coupling.transform
         self.transform, self.half = cast("TransformRows", rows_of(transform)), coupling.channels // 2
         self.images = isinstance(networks[0], CouplingNetwork) and networks[0].convolves
@@ -116,6 +123,10 @@ class CouplingParts(StepParts):
     def linears(self) -> Sequence[StackedLinear]:
         """Return the layers."""
         return [self.mixing(), *self._layers, *([Constant()] if self._constant else [])]
+
+    def constants(self) -> Sequence[Tensor]:
+        """Return the buffers of the mixings."""
+        return [buffers[name] for buffers, name in self._buffers]
 
     def mixing(self) -> StackedMixing:
         """Return the mixings, stacked."""
@@ -183,6 +194,10 @@ class _AutoregressiveParts(StepParts):
             Masked(mask, first if layer == 0 else None, rows if layer == last else None)
             for layer, mask in enumerate(masks)
         ]
+
+    def constants(self) -> Sequence[Tensor]:
+        """Return the orders and the masks."""
+        return [*(step.order for step in self._steps), *self._made.masks]
 
     def layers(self, layers: Sequence[LinearSteps]) -> tuple[LinearSteps | None, NetworkSteps, LinearSteps | None]:
         """Return the network alone."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from inspect import unwrap
 from typing import Any, ClassVar
 
@@ -13,21 +12,51 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from nfkd.config import TrainingConfig
+from nfkd.flows.memory import ByAddress, joined, lay_together
 
 _BETA1 = 0.9
 
 _TORCH: Any = torch  # it exports no other names for its fused kernels
 
 
-@dataclass(frozen=True)
-class _Gathered:
-    """The parameters of a group and their state, in one order; `steps` are views of `counter`, (parameters,)."""
+_LARGEST = 1 << 18
+"""Numbers of a group of parameters that are laid together in memory: with more, the update itself takes the time."""
 
-    parameters: list[Tensor]
-    averages: list[Tensor]
-    squares: list[Tensor]
-    steps: list[Tensor]
-    counter: Tensor
+
+class _Gathered:
+    """The parameters of a group and their state, in one order, and as one tensor each where they lie together.
+
+    Attributes
+    ----------
+    counter
+        The steps of all parameters, (parameters,).
+    """
+
+    def __init__(self, parameters: list[Tensor], states: list[dict[str, Tensor]]) -> None:
+        self.counter = torch.stack([state["step"] for state in states])
+        self._steps = list(self.counter.unbind())
+        for state, step in zip(states, self._steps, strict=True):
+            state["step"] = step
+        self._averages, self._squares = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq"))
+        self._parameters = parameters
+        self._joined, self._joined_gradients = ByAddress(joined), ByAddress(joined)
+        self._together: list[Tensor] = []
+        if _may_lie_together(parameters) and len(self.counter.unique()) == 1:
+            for tensors in (self._averages, self._squares):
+                lay_together(tensors)
+                self._together += [each for each in [joined(tensors)] if each is not None]
+
+    def update(self, gradients: list[Tensor]) -> tuple[list[Tensor], ...]:
+        """Count a step, and return parameters, gradients, both averages and step counters for torch's kernel."""
+        self.counter.add_(1)
+        if self._together:
+            whole, gradient = self._joined(self._parameters), self._joined_gradients(gradients)
+            if whole is not None:
+                if gradient is None:
+                    gradient = torch.cat([each.flatten() for each in gradients])
+                average, square = self._together
+                return [whole], [gradient], [average], [square], [], self._steps[:1]
+        return self._parameters, gradients, self._averages, self._squares, [], self._steps
 
 
 class _Gathering(torch.optim.Optimizer):
@@ -35,8 +64,10 @@ class _Gathering(torch.optim.Optimizer):
 
     On the CPU, torch gathers the state of all parameters at each step, and adds 1 to the step counter of each one: for
     112 parameters that takes five times as long as the update. Here the state is gathered once, and the counters are
-    one tensor. The update is the same kernel, so the results are equal bit for bit. Steps in which a parameter has no
-    gradient, the first step and other devices are left to torch.
+    one tensor. Up to 262,144 numbers are laid together in memory and updated as one tensor, without a copy where their
+    gradients lie together, too (`nfkd.flows.folded`). The update is the same kernel; its results are equal up to the
+    rounding of the last numbers of each parameter. Steps in which a parameter has no gradient, the first step and other
+    devices are left to torch.
 
     Attributes
     ----------
@@ -52,6 +83,9 @@ class _Gathering(torch.optim.Optimizer):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named | {"fused": True})
         self._gathered: list[_Gathered] | None = None
+        for group in self.param_groups:
+            if _may_lie_together(group["params"]):
+                lay_together(group["params"])
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -78,35 +112,27 @@ class _Gathering(torch.optim.Optimizer):
         gradients = [[each.grad for each in group["params"]] for group in groups]
         if any(each is None for own in gradients for each in own) or not self._gather():
             type(self).usual(self, closure)
+            self._gathered = None  # the parameters may have made different numbers of steps
             return
         for group, own, found in zip(groups, gradients, self._gathered or (), strict=True):
-            found.counter.add_(1)
             beta1, beta2 = group["betas"]
             options = {"lr": group["lr"], "weight_decay": group["weight_decay"], "eps": group["eps"]}
-            state = (found.parameters, own, found.averages, found.squares, [], found.steps)
-            type(self).update(*state, beta1=beta1, beta2=beta2, amsgrad=False, maximize=False, **options)
+            type(self).update(*found.update(own), beta1=beta1, beta2=beta2, amsgrad=False, maximize=False, **options)
 
     def _gather(self) -> bool:
         """Gather the state unless that was done; return whether every parameter has one, on the CPU."""
         if self._gathered is None and all(
             each in self.state and each.device.type == "cpu" for group in self.param_groups for each in group["params"]
         ):
-            self._gathered = [self._gather_group(group["params"]) for group in self.param_groups if group["params"]]
+            groups = [list(group["params"]) for group in self.param_groups if group["params"]]
+            self._gathered = [_Gathered(own, [self.state[each] for each in own]) for own in groups]
         return self._gathered is not None
 
-    def _gather_group(self, parameters: list[Tensor]) -> _Gathered:
-        states = [self.state[each] for each in parameters]
-        counter = torch.stack([state["step"] for state in states])
-        steps = list(counter.unbind())
-        for state, step in zip(states, steps, strict=True):
-            state["step"] = step
-        return _Gathered(
-            list(parameters),
-            [each["exp_avg"] for each in states],
-            [each["exp_avg_sq"] for each in states],
-            steps,
-            counter,
-        )
+
+def _may_lie_together(parameters: Sequence[Tensor]) -> bool:
+    kinds = {(each.dtype, each.device.type, each.is_contiguous()) for each in parameters}
+    small = sum(each.numel() for each in parameters) <= _LARGEST
+    return small and len(kinds) == 1 and all(device == "cpu" and contiguous for _, device, contiguous in kinds)
 
 
 class GatheredAdam(_Gathering, torch.optim.Adam):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nfkd.config import TrainingConfig
+from nfkd.flows.memory import joined, zeros_alike
 from nfkd.training.checkpoint import (
     Checkpoint,
     Position,
@@ -166,3 +167,24 @@ def test_an_optimizer_is_restored_from_a_checkpoint(optimizer: str, tmp_path: Pa
         step(other, again)
     for name, value in module.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_parameters_that_lie_together_are_updated_as_by_torch(optimizer: str) -> None:
+    """Bit for bit wherever the gradients lie; and up to rounding as by torch, which updates each parameter alone."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(5, 7), (3, 11), (1, 2)]
+    values = [torch.randn(shape, generator=generator) for shape in shapes]
+    together, apart, theirs = ([nn.Parameter(value.clone()) for value in values] for _ in range(3))
+    made = [make_optimizer(config(optimizer), own) for own in (together, apart)]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer]
+    reference = kind(theirs, 0.05, weight_decay={"adam": 0.0, "adamw": 0.1}[optimizer])
+    assert joined(together) is not None
+    for _ in range(5):
+        for own, other, twin, gradient in zip(together, apart, theirs, zeros_alike(together), strict=True):
+            own.grad = gradient.copy_(torch.randn(gradient.shape, generator=generator))
+            other.grad, twin.grad = gradient.clone(), gradient.clone()
+        for each in (*made, reference):
+            each.step()
+        assert all(map(torch.equal, together, apart))
+        torch.testing.assert_close(together, theirs, rtol=1e-6, atol=1e-6)

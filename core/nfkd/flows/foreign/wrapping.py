@@ -110,9 +110,9 @@ class ForeignFlow(Flow):
         fits = context is not None and context.dim() == 2 and context.shape[1] == self.context_features
         return self._context_map(context)[0] if fits and self._context_map is not None else context
 
-    def _last_log_prob(self, z: Tensor, context: Tensor | None) -> Tensor:
+    def _last_log_prob(self, z: Tensor, context: Tensor | None, standard: Tensor | None) -> Tensor:
         base = self._foreign_stack.base
-        return super()._last_log_prob(z, context) if base is None else per_example(base(z, context), z)
+        return super()._last_log_prob(z, context, standard) if base is None else per_example(base(z, context), z)
 
 
 @isolated()
