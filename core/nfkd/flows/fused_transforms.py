@@ -158,8 +158,9 @@ class _ShiftScaleSteps(TransformSteps):
         self._parameters = like.new_empty(count if self._together else 1, 2 * len(like), like.shape[1])
         self._scales = like.new_empty(count if self._together or keeps else 1, *like.shape)
         self._log_scales = torch.empty_like(self._scales) if self._tanh else self._scales
-        each = zip(self._scales.unbind(), self._log_scales.unbind(), strict=True)
-        self._each_scale = list(each) * (count // max(1, len(self._scales)))
+        scales = self._scales.unbind()
+        each = zip(scales, self._log_scales.unbind() if self._tanh else scales, strict=True)
+        self._each_scale = list(each) * (count // max(1, len(scales)))
         self._slopes = like.new_zeros(1 if sums else count, like.shape[1])
         repeats = count // max(1, len(self._parameters))
         self._buffers = list(self._parameters.unbind()) * repeats
