@@ -227,5 +227,9 @@ class ResidualSteps(NetworkSteps):
 def _through_relu(gradient: Tensor, output: Tensor, out: Tensor | None = None) -> Tensor:
     """Return the gradient by the input of a ReLU; in `out` if it is given."""
     if out is None:
-        return torch.ops.aten.threshold_backward(gradient, output, 0)
-    return torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=out)
+        return _RELU_BACKWARD(gradient, output, 0)
+    return _RELU_BACKWARD_INTO(gradient, output, 0, grad_input=out)
+
+
+_RELU_BACKWARD = torch.ops.aten.threshold_backward.default
+_RELU_BACKWARD_INTO = torch.ops.aten.threshold_backward.grad_input

@@ -67,7 +67,7 @@ class _Gathering(torch.optim.Optimizer):
     one tensor. Up to 262,144 numbers are laid together in memory and updated as one tensor, without a copy where their
     gradients lie together, too (`nfkd.flows.folded`). The update is the same kernel; its results are equal up to the
     rounding of the last numbers of each parameter. Steps in which a parameter has no gradient, the first step and other
-    devices are left to torch.
+    devices are left to torch. Hooks of steps are not called.
 
     Attributes
     ----------
@@ -133,6 +133,10 @@ def _may_lie_together(parameters: Sequence[Tensor]) -> bool:
     kinds = {(each.dtype, each.device.type, each.is_contiguous()) for each in parameters}
     small = sum(each.numel() for each in parameters) <= _LARGEST
     return small and len(kinds) == 1 and all(device == "cpu" and contiguous for _, device, contiguous in kinds)
+
+
+vars(_Gathering.step)["hooked"] = True
+"""torch then adds no records for its profiler, which take as long as the update of 37,000 numbers."""
 
 
 class GatheredAdam(_Gathering, torch.optim.Adam):
