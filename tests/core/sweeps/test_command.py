@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def test_ctrl_c_stops_with_a_checkpoint_and_the_same_command_continues(tmp_path:
             if state.exists() and json.loads(state.read_text())["row"]["teacher_test"] is not None:
                 child.send_signal(signal.SIGINT)
                 break
+            time.sleep(0.02)  # the child needs the processor
         out = child.communicate(timeout=60)[0]
     assert child.returncode == 130, out
     assert "The same command continues the sweep" in out
