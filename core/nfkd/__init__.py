@@ -1,4 +1,4 @@
-"""NFKD: knowledge distillation of normalizing flows. torch is imported on first use."""
+"""NFKD: knowledge distillation of normalizing flows. All is imported on first use, so that commands start fast."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
-
 if TYPE_CHECKING:
+    from nfkd.config import ConfigError, ConfigProblem, ExperimentConfig
     from nfkd.flows.architectures import build_flow
     from nfkd.flows.foreign import wrap_teacher
     from nfkd.runs.data_space import load_flow
@@ -28,6 +27,9 @@ __all__ = [
 ]
 
 _LAZY = {
+    "ConfigError": "nfkd.config",
+    "ConfigProblem": "nfkd.config",
+    "ExperimentConfig": "nfkd.config",
     "build_flow": "nfkd.flows.architectures",
     "load_flow": "nfkd.runs.data_space",
     "open_run": "nfkd.runs.reader",
@@ -39,7 +41,7 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     if name == "Fault":
         warnings.warn("nfkd.Fault is now nfkd.ConfigProblem", DeprecationWarning, stacklevel=2)
-        return ConfigProblem
+        name = "ConfigProblem"
     if name not in _LAZY:
         msg = f"module 'nfkd' has no attribute {name!r}"
         raise AttributeError(msg)

@@ -143,7 +143,7 @@ def test_a_run_that_fails_is_code_1(tmp_path: Path, capsys: Shell) -> None:
 
 
 def test_ctrl_c_stops_a_run_and_resume_finishes_it(tmp_path: Path, capsys: Shell) -> None:
-    steps = 1000
+    steps = 300
     config = moons(
         training={"teacher_steps": steps, "student_steps": 3, "checkpoint_every": steps},
         monitor={"evaluate_every": steps, "pictures_every": steps},

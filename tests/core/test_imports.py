@@ -75,9 +75,9 @@ def test_configuration_protocol_and_remote_import_without_both():
     run_python(IMPORT_ALL.format(packages=["nfkd.config", "nfkd.protocol", "nfkd.remote"]), *QT, *NUMERICS, "nfkd_gui")
 
 
-def test_importing_nfkd_loads_no_large_package():
-    loaded = run_python('import nfkd\nprint(*sys.modules, sep="\\n")').split()
-    assert not set(loaded) & {*NUMERICS, *QT}
+def test_nfkd_and_the_relay_load_no_large_package():
+    loaded = run_python('import nfkd, nfkd.engine.commands\nprint(*sys.modules, sep="\\n")').split()
+    assert not set(loaded) & {*NUMERICS, *QT, "numpy", "pydantic", "msgspec", "asyncio"}
 
 
 def test_the_old_name_of_a_problem_warns():

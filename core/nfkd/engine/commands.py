@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import faulthandler
 import os
 import stat
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from nfkd.engine.endpoint import (
     LOCK,
+    EngineBusyError,
     EngineDirectoryError,
+    EngineNotListeningError,
     EngineSilentError,
+    NoEngineError,
     address,
     describe_kill,
     describe_process,
@@ -24,12 +26,13 @@ from nfkd.engine.endpoint import (
     write_process,
 )
 from nfkd.engine.limits import Limits
-from nfkd.engine.query import EngineBusyError, EngineNotListeningError, NoEngineError, query_engine
 from nfkd.engine.relay import ALREADY_RUNNING, READY
 from nfkd.engine.relay import main as relay
-from nfkd.protocol.requests import EngineStatus, Refusal, Shutdown, Status
 from nfkd.terminal import INTERRUPTED, Parser, say, standard_streams
 from nfkd.training.freed_memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from nfkd.protocol.requests import Refusal
 
 _RETRY_SECONDS = 0.1
 
@@ -88,6 +91,8 @@ def serve(limits: Limits | None = None) -> int:
     EngineDirectoryError
         When the engine's directory cannot be used.
     """
+    import asyncio
+
     from filelock import FileLock, Timeout
 
     from nfkd.engine.server import Server
@@ -140,6 +145,9 @@ def _report_ready() -> None:
 
 
 def _stop(answering: float, ending: float) -> int:
+    from nfkd.engine.query import query_engine  # the relay needs no messages, and starts in a third of the time
+    from nfkd.protocol.requests import Refusal, Shutdown
+
     end = time.monotonic() + ending
     process: int | None = None
     while True:
@@ -195,6 +203,9 @@ def _say_refusal(refusal: Refusal) -> int:
 
 
 def _status(answering: float) -> int:
+    from nfkd.engine.query import query_engine
+    from nfkd.protocol.requests import EngineStatus, Refusal, Status
+
     reply, _ = query_engine(Status(), greeting=answering, patience=answering)
     if isinstance(reply, Refusal):
         return _say_refusal(reply)

@@ -35,6 +35,28 @@ class EngineSilentError(OSError):
     """The process that listens on the engine's socket does not answer; the message names it and says what to do."""
 
 
+class EngineBusyError(OSError):
+    """The engine accepted the request, but did not reply within the limit.
+
+    Attributes
+    ----------
+    process
+        Its process; None if unknown.
+    """
+
+    def __init__(self, message: str, process: int | None) -> None:
+        self.process = process
+        super().__init__(message)
+
+
+class NoEngineError(OSError):
+    """No engine is running."""
+
+
+class EngineNotListeningError(OSError):
+    """An engine is running, but does not listen: it is starting or ending."""
+
+
 def engine_directory() -> Path:
     """Return the engine's directory; create it with access for this user only.
 

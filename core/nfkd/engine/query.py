@@ -10,8 +10,11 @@ import nfkd
 from nfkd.engine.endpoint import (
     LOCK,
     Connection,
+    EngineBusyError,
     EngineDirectoryError,
+    EngineNotListeningError,
     EngineSilentError,
+    NoEngineError,
     address,
     connect,
     describe_kill,
@@ -25,28 +28,6 @@ from nfkd.protocol.frames import FrameDecoder, FrameError
 from nfkd.protocol.requests import Answer, Call, Hello, Notice, Refusal, Reply, Request
 
 _MAX_REPLY = 1 << 20  # bytes
-
-
-class EngineBusyError(OSError):
-    """The engine accepted the request, but did not reply within the limit.
-
-    Attributes
-    ----------
-    process
-        Its process; None if unknown.
-    """
-
-    def __init__(self, message: str, process: int | None) -> None:
-        self.process = process
-        super().__init__(message)
-
-
-class NoEngineError(OSError):
-    """No engine is running."""
-
-
-class EngineNotListeningError(OSError):
-    """An engine is running, but does not listen: it is starting or ending."""
 
 
 def query_engine(request: Request, *, greeting: float, patience: float) -> tuple[Reply | Refusal, int | None]:

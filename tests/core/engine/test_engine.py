@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +37,40 @@ from tests.core.tiny import digits, moons
 from tests.core.training.runs import assert_same
 
 LONG = {"training": {"teacher_steps": 100_000, "student_steps": 100_000}}
+FEW = {"training": {"teacher_steps": 2, "student_steps": 2, "baseline": False}}
 
 
-def test_the_events_of_a_run_give_the_same_state_as_its_file(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class EndedRun:
+    """A run that an engine has executed, with its events, and its figures as they were read while it trained."""
+
+    path: str
+    events: list[events.Event]
+    early: ask.Snapshot
+
+
+@pytest.fixture(scope="module")
+def ended_run(tmp_path_factory: pytest.TempPathFactory) -> EndedRun:
+    found: list[EndedRun] = []
+
     async def scenario(watched: Watched) -> None:
-        run = await watched.start(moons(), tmp_path)
+        run = await watched.start(moons(), tmp_path_factory.mktemp("ended"))
+        early = await watched.engine.answer(ask.ReadFigures(run=run))
+        assert isinstance(early, ask.Snapshot)
         assert isinstance(await watched.ended(run), events.RunFinished)
-        seen = [event for event in watched.seen if isinstance(event, events.RunEvent)]
+        found.append(EndedRun(run, list(watched.seen), early))
+
+    run_engine(scenario)
+    return found[0]
+
+
+def test_the_events_of_a_run_give_the_same_state_as_its_file(ended_run: EndedRun) -> None:
+    async def scenario(watched: Watched) -> None:
+        seen = [event for event in ended_run.events if isinstance(event, events.RunEvent)]
         view = RunView(seen[0].row, moons().to_toml())  # type: ignore[union-attr]
         for event in seen:
             view.apply(event)
-        snapshot = await watched.engine.answer(ask.OpenRun(run=run))
+        snapshot = await watched.engine.answer(ask.OpenRun(run=ended_run.path))
         assert isinstance(snapshot, ask.Snapshot)
         disk = RunView.from_snapshot(snapshot)
         assert disk.stages.keys() == view.stages.keys()
@@ -61,13 +85,11 @@ def test_the_events_of_a_run_give_the_same_state_as_its_file(tmp_path: Path) -> 
     run_engine(scenario)
 
 
-def test_a_long_run_is_opened_with_fewer_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_run_is_opened_with_fewer_points(ended_run: EndedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(watched: Watched) -> None:
-        run = await watched.start(moons(), tmp_path)
-        await watched.ended(run)
-        whole = await watched.engine.answer(ask.OpenRun(run=run))
+        whole = await watched.engine.answer(ask.OpenRun(run=ended_run.path))
         monkeypatch.setattr(thinning, "POINTS", 2 * sum(len(stage.curves) for stage in whole.stages))  # type: ignore[union-attr]
-        fewer = await watched.engine.answer(ask.OpenRun(run=run))
+        fewer = await watched.engine.answer(ask.OpenRun(run=ended_run.path))
         assert isinstance(whole, ask.Snapshot)
         assert isinstance(fewer, ask.Snapshot)
         assert whole.stride == 1
@@ -81,13 +103,10 @@ def test_a_long_run_is_opened_with_fewer_points(tmp_path: Path, monkeypatch: pyt
     run_engine(scenario)
 
 
-def test_figures_of_a_run_are_read_without_curves_while_it_trains_and_afterwards(tmp_path: Path) -> None:
+def test_figures_of_a_run_are_read_without_curves_while_it_trains_and_afterwards(ended_run: EndedRun) -> None:
     async def scenario(watched: Watched) -> None:
-        run = await watched.start(moons(), tmp_path)
-        early = await watched.engine.answer(ask.ReadFigures(run=run))
-        assert isinstance(early, ask.Snapshot)
-        assert early.config == moons().to_toml()
-        await watched.ended(run)
+        run = ended_run.path
+        assert ended_run.early.config == moons().to_toml()
         figures, whole = [await watched.engine.answer(kind(run=run)) for kind in (ask.ReadFigures, ask.OpenRun)]
         assert isinstance(figures, ask.Snapshot)
         assert isinstance(whole, ask.Snapshot)
@@ -108,13 +127,13 @@ def test_figures_of_a_run_are_read_without_curves_while_it_trains_and_afterwards
 
 
 def test_interactive_requests_do_not_change_a_run(tmp_path: Path) -> None:
-    config = moons(training={"teacher_steps": 80, "student_steps": 60})
+    config = moons(training={"teacher_steps": 50, "student_steps": 40})
 
     async def scenario(watched: Watched) -> None:
         run = await watched.start(config, tmp_path)
         answered = 0
         for number in itertools.cycle(range(60)):
-            if answered == 46:
+            if answered == 24:  # three of each kind
                 break
             requests = (
                 ask.Sample(run=run, seed=1, count=2, temperature=0.5 + number / 60, noise_seed=number),
@@ -190,7 +209,7 @@ def test_pause_then_stop_a_stage_then_stop_the_run(tmp_path: Path) -> None:
 def test_runs_are_queued_and_a_queued_run_can_be_stopped(tmp_path: Path) -> None:
     async def scenario(watched: Watched) -> None:
         first = await watched.start(moons(**LONG), tmp_path)
-        second, third = [await watched.start(moons(), tmp_path) for _ in range(2)]
+        second, third = [await watched.start(moons(**FEW), tmp_path) for _ in range(2)]
         assert len({first, second, third}) == 3
         status = await watched.engine.answer(ask.Status())
         assert isinstance(status, ask.EngineStatus)
@@ -209,7 +228,7 @@ def test_runs_are_queued_and_a_queued_run_can_be_stopped(tmp_path: Path) -> None
 def test_queued_runs_are_put_in_another_order_and_wait_while_the_queue_is_paused(tmp_path: Path) -> None:
     async def scenario(watched: Watched) -> None:
         first = await watched.start(moons(**LONG), tmp_path)
-        second, third, fourth = [await watched.start(moons(), tmp_path) for _ in range(3)]
+        second, third, fourth = [await watched.start(moons(**FEW), tmp_path) for _ in range(3)]
         await watched.engine.answer(ask.OrderQueue(runs=[fourth, "gone", third, fourth]))
         assert watched.queue.runs == [fourth, third, second]
         await watched.engine.answer(ask.PauseQueue(paused=True))
@@ -235,19 +254,20 @@ def test_the_expected_time_of_a_queued_run_is_known_once_it_was_measured(tmp_pat
         estimate = await watched.engine.answer(EstimateTime(config=moons().to_toml()))
         assert isinstance(estimate, TimeEstimate)
         first = await watched.start(moons(**LONG), tmp_path)
-        await watched.start(moons(), tmp_path)
-        await watched.start(moons(student={"hidden": 5}), tmp_path)
+        second = await watched.start(moons(), tmp_path)
+        third = await watched.start(moons(student={"hidden": 5}), tmp_path)
         known, unknown = watched.queue.seconds
         assert known == pytest.approx(estimate.seconds)
         assert math.isnan(unknown)
-        await watched.engine.answer(ask.Stop(run=first, scope="run"))
+        for run in (third, second, first):
+            await watched.engine.answer(ask.Stop(run=run, scope="run"))
         await watched.engine.wait_until_idle()
 
     run_engine(scenario)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
-    config = moons(training={"teacher_steps": 200})
+    config = moons(training={"teacher_steps": 60})
 
     async def scenario(watched: Watched) -> None:
         run = await watched.start(config, tmp_path)
@@ -313,13 +333,9 @@ def test_a_refusal_names_the_problem(tmp_path: Path) -> None:
     run_engine(scenario)
 
 
-def test_an_example_index_out_of_range_is_refused(tmp_path: Path) -> None:
-    nfkd.run(moons(), tmp_path / "run")
-
+def test_an_example_index_out_of_range_is_refused(ended_run: EndedRun) -> None:
     async def scenario(watched: Watched) -> None:
-        request = ask.Interpolate(
-            str(tmp_path / "run"), 1, Origin("validation", 0), Origin("validation", 60), "linear", 3
-        )
+        request = ask.Interpolate(ended_run.path, 1, Origin("validation", 0), Origin("validation", 60), "linear", 3)
         refused = await refusal(watched.engine, request)
         assert "60" in refused.error.cause
         assert "0 to 59" in refused.error.action

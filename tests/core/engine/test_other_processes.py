@@ -163,32 +163,25 @@ def test_a_run_of_another_process_appears_and_is_shown_live(tmp_path: Path) -> N
     run_engine(scenario, LIMITS)
 
 
-def test_a_run_of_another_process_cannot_be_controlled(tmp_path: Path) -> None:
-    run = tmp_path / "runs" / "other"
-
-    async def scenario(watched: Watched) -> None:
-        await listed(watched, run.parent)
-        with training(run, moons(**LONG)) as process:
-            await changed(watched, run, lambda row: row.state == "running")
-            path = str(run)
-            for request in (
-                ask.Pause(run=path),
-                ask.Resume(run=path),
-                ask.Stop(run=path, scope="run"),
-                ask.Stop(run=path, scope="stage"),
-                ask.ResumeFromDisk(run=path),
-            ):
-                error = (await refusal(watched.engine, request)).error
-                assert error.title == "The run belongs to another process"
-                assert error.cause == f"Process {process.pid} trains other."
-                assert "Ctrl-C" in error.action
-            assert (await refusal(watched.engine, ask.RenameRun(run=path, name="x"))).error.action == "Stop it first."
-            assert process.poll() is None
-
-    run_engine(scenario, LIMITS)
+async def assert_cannot_be_controlled(watched: Watched, run: Path, process: subprocess.Popen[bytes]) -> None:
+    """Check that all requests that would change the run of another process are refused."""
+    path = str(run)
+    for request in (
+        ask.Pause(run=path),
+        ask.Resume(run=path),
+        ask.Stop(run=path, scope="run"),
+        ask.Stop(run=path, scope="stage"),
+        ask.ResumeFromDisk(run=path),
+    ):
+        error = (await refusal(watched.engine, request)).error
+        assert error.title == "The run belongs to another process"
+        assert error.cause == f"Process {process.pid} trains other."
+        assert "Ctrl-C" in error.action
+    assert (await refusal(watched.engine, ask.RenameRun(run=path, name="x"))).error.action == "Stop it first."
+    assert process.poll() is None
 
 
-def test_a_killed_run_is_interrupted_resumed_and_removed(tmp_path: Path) -> None:
+def test_a_run_of_another_process_cannot_be_controlled_and_is_interrupted_resumed_and_removed(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "other"
 
     async def scenario(watched: Watched) -> None:
@@ -198,6 +191,7 @@ def test_a_killed_run_is_interrupted_resumed_and_removed(tmp_path: Path) -> None
             await changed(watched, run, lambda row: row.state == "running")
             await client.open()
             await pointed(watched, "teacher")
+            await assert_cannot_be_controlled(watched, run, process)
             process.kill()
             process.wait()
             await changed(watched, run, lambda row: row.state == "interrupted" and "Resume" in row.cause)

@@ -129,12 +129,6 @@ def connect() -> Iterator[Connect]:
         client.leave()
 
 
-@pytest.fixture
-def client(directory: Path, connect: Connect) -> Client:
-    """A client of a test's own engine."""
-    return connect()
-
-
 def status(client: Client) -> ask.EngineStatus:
     reply = client.ask(ask.Status())
     assert isinstance(reply, ask.EngineStatus), reply
@@ -152,17 +146,18 @@ def wait_for_clients(client: Client, count: int) -> None:
 # --- clients of one engine --------------------------------------------------------------------------------------------
 
 
-def test_the_relay_starts_one_engine_for_all_in_a_private_directory(shared_client: Client, connect: Connect) -> None:
+def test_the_relay_starts_one_engine_for_all_in_a_private_directory(
+    shared_client: Client, connect: Connect, capfd: pytest.CaptureFixture[str]
+) -> None:
     other = connect()
     pid = status(shared_client).pid
     assert status(other).pid == pid
     wait_for_clients(shared_client, 2)
     assert stat.S_IMODE(Path(os.environ[ENVIRONMENT]).stat().st_mode) == 0o700
     other.leave()
-    done = subprocess.run([sys.executable, "-m", "nfkd.engine", "status"], capture_output=True, text=True, check=True)
-    assert f"pid {pid}" in done.stdout
-    second = subprocess.run([sys.executable, "-m", "nfkd.engine", "serve"], capture_output=True, check=False)
-    assert second.returncode == 3
+    assert perform("status") == 0
+    assert f"pid {pid}" in capfd.readouterr().out
+    assert perform("serve") == 3
 
 
 def test_another_protocol_is_refused_with_both_versions(shared_client: Client, connect: Connect) -> None:
@@ -234,9 +229,9 @@ sys.exit(relay.main())
 
 
 def test_a_run_continues_without_clients_and_late_clients_get_the_greeting_first(
-    client: Client, tmp_path: Path, connect: Connect
+    shared_client: Client, tmp_path: Path, connect: Connect
 ) -> None:
-    config = moons(training={"teacher_steps": 1_000_000})
+    config, client = moons(training={"teacher_steps": 1_000_000}), connect()
     accepted = client.ask(ask.Run(config=config.to_toml(), folder=str(tmp_path)))
     assert isinstance(accepted, ask.RunAccepted)
     with socket.socket(socket.AF_UNIX) as late:
@@ -260,17 +255,19 @@ def test_a_run_continues_without_clients_and_late_clients_get_the_greeting_first
     assert isinstance(other.until(events.RunFinished), events.RunFinished)
 
 
-def test_a_client_is_told_of_a_killed_engine_and_the_next_one_starts_another(client: Client, connect: Connect) -> None:
-    pid = status(client).pid
+def test_a_relay_starts_another_engine_when_one_closes_without_a_greeting_is_killed_or_ends(
+    directory: Path, connect: Connect
+) -> None:
+    killed = start_beside_an_ending_engine(connect)
+    pid = status(killed).pid
     os.kill(pid, signal.SIGKILL)
-    assert client.next() is None
-    assert "The engine has ended" in client.errors()
-    assert client.process.wait(30) == 1
-    assert status(connect()).pid != pid
+    assert killed.next() is None
+    assert "The engine has ended" in killed.errors()
+    assert killed.process.wait(30) == 1
 
-
-def test_shutdown_and_stop_end_the_process_and_the_next_client_starts_another(client: Client, connect: Connect) -> None:
+    client = connect()
     first = psutil.Process(status(client).pid)
+    assert first.pid != pid
     assert isinstance(client.ask(ask.Shutdown()), ask.Done)
     other = connect()  # while the first engine is ending
     second = status(other).pid
@@ -281,6 +278,21 @@ def test_shutdown_and_stop_end_the_process_and_the_next_client_starts_another(cl
     done = subprocess.run([sys.executable, "-m", "nfkd.engine", "stop"], capture_output=True, text=True, check=True)
     assert done.stdout == "The engine has ended.\n"
     assert not psutil.pid_exists(second)
+
+
+def start_beside_an_ending_engine(connect: Connect) -> Client:
+    """Return a client whose relay found an engine that closed without a greeting, and has started another."""
+    with socket.socket(socket.AF_UNIX) as ending:
+        ending.bind(address())
+        ending.listen()
+        client = connect(greet=False)
+        client.send(to_wire(ask.Hello(protocol=PROTOCOL, version="test")))
+        connection, _ = ending.accept()
+        with connection:
+            assert connection.recv(1 << 16), "the first engine gets the greeting, and it is lost with it"
+    assert isinstance(client.next(), ask.Hello)
+    assert status(client).clients == 1
+    return client
 
 
 GRACE = 0.06
@@ -311,19 +323,6 @@ def test_an_idle_engine_serves_a_late_client_or_closes_without_a_greeting(direct
     assert all(replies in ([], [ask.Hello, ask.Answer]) for replies in outcomes), outcomes
     assert [] in outcomes, "no client came late enough"
     assert [ask.Hello, ask.Answer] in outcomes, "no client came early enough"
-
-
-def test_a_relay_starts_another_engine_when_one_closes_without_a_greeting(directory: Path, connect: Connect) -> None:
-    with socket.socket(socket.AF_UNIX) as ending:
-        ending.bind(address())
-        ending.listen()
-        client = connect(greet=False)
-        client.send(to_wire(ask.Hello(protocol=PROTOCOL, version="test")))
-        connection, _ = ending.accept()
-        with connection:
-            assert connection.recv(1 << 16), "the first engine gets the greeting, and it is lost with it"
-    assert isinstance(client.next(), ask.Hello)
-    assert status(client).clients == 1
 
 
 def test_a_directory_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from tests.ssh_server import ALIAS, AVAILABLE, SshServer, make_key, session_envi
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="openssh-server and openssh-client are not installed")
 NAME, DONE = "gpu box", "done"
-STEPS = 400
+STEPS = 250
 SHORT = {"teacher_steps": 4, "student_steps": 4}
 QUIET = {"evaluate_every": 400, "pictures_every": 400}
 
@@ -123,7 +123,7 @@ def test_a_run_is_followed_over_a_cut_and_is_whole(
 def test_ctrl_c_stops_the_run_there_and_it_is_resumed(
     lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    training = {"teacher_steps": 500, "student_steps": 4, "checkpoint_every": 10}
+    training = {"teacher_steps": 200, "student_steps": 4, "checkpoint_every": 10}
     experiment = write_experiment(tmp_path / "stop.toml", name="stopped", training=training, monitor=QUIET)
     command = [sys.executable, "-m", "nfkd", "--engine", NAME, "run", str(experiment)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

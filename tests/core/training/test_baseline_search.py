@@ -40,6 +40,13 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     return TrainedRun(record, seen)
 
 
+@pytest.fixture(scope="module")
+def unsearched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same experiment without the search."""
+    config = SEARCH.replace(training={"baseline_search": False})
+    return nfkd.run(config, tmp_path_factory.mktemp("unsearched") / "run").path
+
+
 def trials(run: Path) -> dict[float, float]:
     found = json.loads((run / "baseline_search.json").read_text())
     return {trial["weight_decay"]: trial["validation"] for trial in found["trials"]}
@@ -67,12 +74,19 @@ def test_student_and_baseline_use_the_best_weight_decay_on_validation(searched: 
     assert sum(line.startswith("Search: weight decay") for line in log) == 3
 
 
-def test_the_teacher_keeps_its_weight_decay(searched: TrainedRun, tmp_path: Path) -> None:
-    config = SEARCH.replace(training={"baseline_search": False, "student_steps": 1}, seeds={"count": 1})
-    nfkd.run(config, tmp_path / "plain")
-    expected = load_file(tmp_path / "plain" / "teacher.safetensors")
+def test_the_teacher_keeps_its_weight_decay(searched: TrainedRun, unsearched: Path) -> None:
+    expected = load_file(unsearched / "seed-1" / "teacher.safetensors")
     found = load_file(searched.record.path / "seed-1" / "teacher.safetensors")
     assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+ALONE = moons(training=TRAINING | {"weight_decay": 1.0, "student_steps": 3, "early_stop": 0})
+
+
+@pytest.fixture(scope="module")
+def same_optimizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose teacher has the optimizer of the student."""
+    return nfkd.run(ALONE, tmp_path_factory.mktemp("shared") / "run").path
 
 
 @pytest.mark.parametrize(
@@ -83,13 +97,16 @@ def test_the_teacher_keeps_its_weight_decay(searched: TrainedRun, tmp_path: Path
         ({"teacher_optimizer": "adamax"}, {"optimizer": "adamax"}),
     ],
 )
-def test_only_the_teacher_has_its_own_optimizer(teacher: dict[str, Any], equal: dict[str, Any], tmp_path: Path) -> None:
-    alone = moons(training=TRAINING | {"weight_decay": 1.0, "student_steps": 3, "early_stop": 0})
-    for name, training in {"own": teacher, "equal": equal, "shared": {}}.items():
-        nfkd.run(alone.replace(training=training), tmp_path / name)
+def test_only_the_teacher_has_its_own_optimizer(
+    teacher: dict[str, Any], equal: dict[str, Any], same_optimizer: Path, tmp_path: Path
+) -> None:
+    runs = [
+        nfkd.run(ALONE.replace(training=training), tmp_path / name).path
+        for name, training in (("own", teacher), ("equal", equal))
+    ]
     own, like, shared = (
-        {stage: load_file(tmp_path / name / f"{stage}.safetensors") for stage in ("teacher", "baseline")}
-        for name in ("own", "equal", "shared")
+        {stage: load_file(run / f"{stage}.safetensors") for stage in ("teacher", "baseline")}
+        for run in (*runs, same_optimizer)
     )
     assert all(torch.equal(own["teacher"][key], value) for key, value in like["teacher"].items())
     assert any(not torch.equal(own["teacher"][key], value) for key, value in shared["teacher"].items())
@@ -135,16 +152,17 @@ def end_search(run: Path, step: int) -> None:
 
 
 @pytest.mark.parametrize("step", [2, 11])
-def test_a_search_that_the_user_ends_keeps_the_weight_decay_also_when_resumed(step: int, tmp_path: Path) -> None:
+def test_a_search_that_the_user_ends_keeps_the_weight_decay_also_when_resumed(
+    step: int, unsearched: Path, tmp_path: Path
+) -> None:
     end_search(tmp_path / "ended", step)
     record = nfkd.run(SEARCH, tmp_path / "ended", resume=True)
     assert len(trials(record.path)) == step // STEPS  # only whole trials are kept
     log = [line for line in read_log(record.path) if line.level == "warning" and "was ended early" in line.text]
     assert log
     assert log[0].text.endswith("use training.weight_decay, 1")
-    plain = nfkd.run(SEARCH.replace(training={"baseline_search": False}), tmp_path / "plain")
     for stage in ("student", "baseline"):
-        found, expected = (load_file(path / f"seed-2/{stage}.safetensors") for path in (record.path, plain.path))
+        found, expected = (load_file(path / f"seed-2/{stage}.safetensors") for path in (record.path, unsearched))
         assert all(torch.equal(found[key], value) for key, value in expected.items())
 
 

@@ -96,6 +96,18 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     return nfkd.run(moons(training=FEW), tmp_path_factory.mktemp("plain") / "run")
 
 
+@pytest.fixture(scope="module")
+def image_run(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    """Return a run of images under default settings."""
+    return nfkd.run(digits(training=FEW), tmp_path_factory.mktemp("images") / "run")
+
+
+@pytest.fixture(scope="module")
+def taught_in_no_mode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """Return the weights of a run with the teacher of `teach` under default settings."""
+    return teach(tmp_path_factory.mktemp("taught") / "run")
+
+
 @each_mode
 def test_a_run_is_the_same_in_every_mode_and_restores_it(mode: Mode, plain: RunRecord, tmp_path: Path) -> None:
     with mode():
@@ -130,8 +142,8 @@ def test_a_built_flow_is_the_same_in_every_mode(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("mode", [MODES["float64"], MODES["default device"]], ids=["float64", "default device"])
-def test_a_loaded_flow_is_the_same_for_every_default(mode: Mode, plain: RunRecord, tmp_path: Path) -> None:
-    images = nfkd.run(digits(training=FEW), tmp_path / "run").load_student()
+def test_a_loaded_flow_is_the_same_for_every_default(mode: Mode, plain: RunRecord, image_run: RunRecord) -> None:
+    images = image_run.load_student()
     rows, levels = torch.rand(3, 2), torch.randint(0, 17, (3, 1, 8, 8))
     student = plain.load_student()
 
@@ -162,22 +174,24 @@ def test_a_flow_built_without_a_generator_uses_the_global_random_numbers() -> No
     assert any(not torch.equal(one[name], two[name]) for name in one)
 
 
-@pytest.mark.parametrize("mode", [MODES["inference_mode"], MODES["no_grad"]], ids=["inference_mode", "no_grad"])
-def test_a_teacher_created_in_a_mode_teaches_the_same(mode: Mode, tmp_path: Path) -> None:
+def teach(run: Path) -> dict[str, torch.Tensor]:
+    """Create a teacher and run an experiment with it; return the weights of the run."""
     zuko = pytest.importorskip("zuko")
+    torch.manual_seed(0)
+    module = zuko.flows.MAF(2, transforms=2, hidden_features=(8,))
+    before = state()
+    nfkd.run(moons(training=FEW), run, teacher=nfkd.wrap_teacher(module))
+    assert state() == before
+    return weights(run)
 
-    def taught(run: Path) -> dict[str, torch.Tensor]:
-        torch.manual_seed(0)
-        module = zuko.flows.MAF(2, transforms=2, hidden_features=(8,))
-        before = state()
-        nfkd.run(moons(training=FEW), run, teacher=nfkd.wrap_teacher(module))
-        assert state() == before
-        return weights(run)
 
-    expected = taught(tmp_path / "plain")
+@pytest.mark.parametrize("mode", [MODES["inference_mode"], MODES["no_grad"]], ids=["inference_mode", "no_grad"])
+def test_a_teacher_created_in_a_mode_teaches_the_same(
+    mode: Mode, taught_in_no_mode: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
     with mode():
-        found = taught(tmp_path / "run")
-    assert_same(found, expected)
+        found = teach(tmp_path / "run")
+    assert_same(found, taught_in_no_mode)
 
 
 def test_a_float64_teacher_teaches_a_float32_student(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from tests.core.tiny import digits, moons
 from tests.core.training.runs import KillPoint, TrainedRun, assert_same, run_with_copies, stop_run, with_assistants
 
 Trained = Callable[[ExperimentConfig], TrainedRun]
+Watched = Callable[[ExperimentConfig], "WatchedRun"]
 TERMS = {"skd": {"weight": 0.0}}
 FEW = {"teacher_steps": 4, "student_steps": 10}
 
@@ -52,7 +53,29 @@ class Seen(NamedTuple):
     pool: dict[str, Tensor]
 
 
-def watched(config: ExperimentConfig, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
+class WatchedRun(NamedTuple):
+    """A finished run and what its flows saw."""
+
+    path: Path
+    seen: Seen
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Callable[[ExperimentConfig], WatchedRun]:
+    """Return a function that runs an experiment, each only once, and returns what its flows saw."""
+    runs: dict[str, WatchedRun] = {}
+
+    def run(config: ExperimentConfig) -> WatchedRun:
+        text = config.to_toml()
+        if text not in runs:
+            path = tmp_path_factory.mktemp("watched") / "run"
+            runs[text] = WatchedRun(path, watch_flows(config, path))
+        return runs[text]
+
+    return run
+
+
+def watch_flows(config: ExperimentConfig, directory: Path) -> Seen:
     """Run an experiment and return what its flows saw."""
     batches, initial, pool, stage = defaultdict[str, list[Tensor]](list), dict[str, Tensor](), dict[str, Tensor](), [""]
     backward, initialize = Distiller.backward, Flow.initialize
@@ -71,7 +94,7 @@ def watched(config: ExperimentConfig, directory: Path, monkeypatch: pytest.Monke
         if isinstance(event, events.SamplesDrawn) and event.step == 1 and (directory / "pool.safetensors").exists():
             pool.update(load_file(directory / "pool.safetensors"))
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Distiller, "backward", seen_backward)
         patch.setattr(Flow, "initialize", seen_initialize)
         nfkd.run(config, directory, watch)
@@ -92,9 +115,9 @@ def plain_pool(run: Path) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("share", "rows"), [(0.5, 16), (0.8, 26), (1.0, 32)])
-def test_every_batch_has_its_share_of_the_pool(share: float, rows: int, tmp_path: Path, monkeypatch) -> None:
-    seen = watched(pooled(share), tmp_path / "run", monkeypatch)
-    x, noise = plain_pool(tmp_path / "run")
+def test_every_batch_has_its_share_of_the_pool(share: float, rows: int, watched: Watched) -> None:
+    run, seen = watched(pooled(share))
+    x, noise = plain_pool(run)
     torch.testing.assert_close(seen.pool["x"], x, rtol=1e-4, atol=1e-5)
     assert torch.equal(seen.pool["noise/1"], noise)
     generator = named_generator(1, "student", "pool rows")
@@ -105,24 +128,21 @@ def test_every_batch_has_its_share_of_the_pool(share: float, rows: int, tmp_path
     first = seen.batches["student" if share == 1 else "baseline"][0]
     assert torch.equal(seen.initial["student"], first)
     assert torch.equal(seen.initial["baseline"], seen.batches["baseline"][0])
-    assert not (tmp_path / "run" / "pool.safetensors").exists()
+    assert not (run / "pool.safetensors").exists()
 
 
-def test_a_pool_does_not_change_teacher_and_baseline(tmp_path: Path, monkeypatch) -> None:
-    plain = digits(distillation=TERMS, training=FEW)
-    without, with_pool = (
-        watched(config, tmp_path / name, monkeypatch) for name, config in (("plain", plain), ("pool", pooled()))
-    )
+def test_a_pool_does_not_change_teacher_and_baseline(watched: Watched) -> None:
+    without, with_pool = (watched(config) for config in (digits(distillation=TERMS, training=FEW), pooled()))
     for role in ("teacher", "baseline"):
-        for first, second in zip(without.batches[role], with_pool.batches[role], strict=True):
+        for first, second in zip(without.seen.batches[role], with_pool.seen.batches[role], strict=True):
             assert torch.equal(first, second)
-        first, second = (load_file(tmp_path / name / f"{role}.safetensors") for name in ("plain", "pool"))
+        first, second = (load_file(run.path / f"{role}.safetensors") for run in (without, with_pool))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not torch.equal(without.batches["student"][0], with_pool.batches["student"][0])
+    assert not torch.equal(without.seen.batches["student"][0], with_pool.seen.batches["student"][0])
 
 
-def test_a_run_can_be_paused_while_its_pool_is_drawn(trained: Trained, tmp_path: Path, monkeypatch) -> None:
+def test_a_run_can_be_paused_while_its_pool_is_drawn(watched: Watched, tmp_path: Path, monkeypatch) -> None:
     """The first chunk of samples pauses the run; the run resumes as soon as it says that it is paused."""
     config, control, states = pooled(), Control(), list[str]()
     synthesize = Flow.synthesize
@@ -141,11 +161,11 @@ def test_a_run_can_be_paused_while_its_pool_is_drawn(trained: Trained, tmp_path:
 
     assert execute_run(prepare(config, tmp_path / "run"), config, watch, control) == "finished"
     assert states == ["paused"]
-    assert_same(tmp_path / "run", trained(config).record.path, config)
+    assert_same(tmp_path / "run", watched(config).path, config)
 
 
-def test_the_log_says_what_was_dropped(trained: Trained) -> None:
-    run = trained(pooled()).record.path
+def test_the_log_says_what_was_dropped(watched: Watched) -> None:
+    run = watched(pooled()).path
     [line] = [line for line in read_log(run) if "the pool has" in line.text]
     left = len(plain_pool(run)[0])
     large = 300 - left - 2
