@@ -253,6 +253,12 @@ def gap(parent: QWidget, width: int = 0, height: int = 0) -> QWidget:
 
 
 def _refit(widget: QWidget) -> None:
+    if widget.dynamicPropertyNames():  # most widgets have none
+        _fit_to_properties(widget)
+    widget.updateGeometry()
+
+
+def _fit_to_properties(widget: QWidget) -> None:
     kind, size = widget.property("type"), widget.property("fixed")
     if kind and widget.font() != font(kind):
         widget.setFont(font(kind))
@@ -271,7 +277,6 @@ def _refit(widget: QWidget) -> None:
                 set_value(scaled(value))
     if isinstance(widget, QAbstractButton) and widget.property("icon_side"):
         widget.setIconSize(QSize(*2 * [scaled(widget.property("icon_side"))]))
-    widget.updateGeometry()
 
 
 def _rescale(layout: QLayout) -> None:

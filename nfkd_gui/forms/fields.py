@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
@@ -208,6 +209,7 @@ def _found(field: Field, above: tuple[str, ...], document: Mapping[str, Any] | N
         yield from _found(child, names, document)
 
 
+@cache
 def describe_model(model: type[BaseModel], path: str = "") -> tuple[Field, ...]:
     """Return the fields of a model, in order.
 

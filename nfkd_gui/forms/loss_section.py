@@ -49,6 +49,8 @@ class LossSection(Group):
         self._shown, self._advanced, self._steps = True, False, _STEPS
         self._shares: GradientShares | None = None
         self._wrong = ""
+        self._config: DistillationConfig | None = None
+        self._weighed: tuple[dict[str, Any], int] | None = None
         self._box = QWidget(grid.parentWidget())
         self._signals = _Signals(self._box)
         self.pairs_wanted = self._signals.pairs_wanted
@@ -216,11 +218,11 @@ class LossSection(Group):
         self._show_shares()
 
     def _show_weights(self) -> None:
-        config = _parse(self.value())
-        steps = curve_steps(self._steps)
-        weights = [weights_at(config, step, self._steps) for step in steps] if config is not None else []
-        for name, node in self.terms.items():
-            node.row.curve.show_weights([part[name] for part in weights] if weights and name in weights[0] else ())
+        value = self.value()
+        if (value, self._steps) != self._weighed:
+            self._weighed, self._config = (value, self._steps), _parse(value)
+            self._show_curves()
+        config = self._config
         if self._wrong:
             self.remark.set_tone("error")
             self.remark.setText(self._wrong)
@@ -230,6 +232,13 @@ class LossSection(Group):
         divided = config is not None and config.normalize_weights and not math.isclose(total, 1.0, abs_tol=5e-3)
         text = f"Weights sum to {total:.2f}" + (": divided by their sum" if divided else "")
         self.remark.setText("" if math.isnan(total) else text)
+
+    def _show_curves(self) -> None:
+        """Draw the weight of each term over the steps."""
+        config, steps = self._config, curve_steps(self._steps)
+        weights = [weights_at(config, step, self._steps) for step in steps] if config is not None else []
+        for name, node in self.terms.items():
+            node.row.curve.show_weights([part[name] for part in weights] if weights and name in weights[0] else ())
 
     def _show_shares(self) -> None:
         shares: Mapping[str, float] = self._shares.shares if self._shares is not None else {}

@@ -43,6 +43,7 @@ class Row(FormNode):
         self._cell = MessageCell(self.editor, parent, label=self._label, wide=wide)
         self._cell.setObjectName(f"{field.path}.message")
         self._shown, self._advanced, self._effective, self._revealed = True, True, True, False
+        self._is_visible: bool | None = None
         grid.addWidget(self._cell, grid.rowCount(), 0, 1, 2)
         self.editor.changed.connect(lambda: on_changed(field.path, merges=getattr(self.editor, "typed", True)))
 
@@ -101,8 +102,10 @@ class Row(FormNode):
 
     def _update_shown(self) -> None:
         shown = self.is_shown
-        for widget in (self.editor, self._cell):
-            widget.setVisible(shown)
+        if shown != self._is_visible:
+            self._is_visible = shown
+            for widget in (self.editor, self._cell):
+                widget.setVisible(shown)
 
     def has_advanced(self) -> bool:
         return self.field.advanced and self._effective

@@ -93,7 +93,9 @@ class GainPlot(QWidget):
         return QPointF(x, frame.bottom() - frame.height() * (nats - low) / (high - low))
 
     def _line(self, curve: np.ndarray) -> QPolygonF:
-        return QPolygonF([self.to_pixel(*row) for row in curve.tolist()])
+        (left, top), (right, bottom) = (self.to_pixel(step, nats).toTuple() for step, nats in ((0, 0), (1, 1)))
+        places = (left, top) + curve * (right - left, bottom - top)
+        return QPolygonF([QPointF(x, y) for x, y in places.tolist()])
 
     # --- painting -----------------------------------------------------------------------------------------------------
 

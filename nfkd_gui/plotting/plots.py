@@ -37,9 +37,9 @@ class Plot(pg.PlotWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         self.left_axis = ScaledAxis("left")
-        super().__init__(parent, axisItems={"left": self.left_axis, "bottom": ScaledAxis("bottom")})
+        axes = {"left": self.left_axis, "bottom": ScaledAxis("bottom")}
+        super().__init__(parent, axisItems=axes, enableMenu=False)  # pyqtgraph's menu takes a third of the time
         self._labels: dict[str, tuple[str, ...]] = {}
-        self.canvas.setMenuEnabled(False)
         self.canvas.hideButtons()
         for side in ("left", "bottom"):
             self.canvas.getAxis(side).enableAutoSIPrefix(False)

@@ -7,7 +7,7 @@ import re
 
 from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QPalette, QResizeEvent, QValidator
-from PySide6.QtWidgets import QAbstractSpinBox, QWidget
+from PySide6.QtWidgets import QAbstractSpinBox, QLineEdit, QWidget
 
 from nfkd_gui.theme import fix_size, scaled
 from nfkd_gui.widgets.labels import ToneLabel
@@ -44,24 +44,29 @@ class NumberBox(QAbstractSpinBox):
         line = self.lineEdit()
         line.textEdited.connect(lambda _text: self.changed.emit())
         self._texts = unit, zero
+        self._unit = self._make_unit(line) if unit or zero else None
+
+    def _make_unit(self, line: QLineEdit) -> ToneLabel:
+        label = ToneLabel(self._texts[0], parent=line)
+        label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        label.setForegroundRole(QPalette.ColorRole.WindowText)  # a child of a line has its role otherwise
+        label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         line.textChanged.connect(self._show_unit)
-        self._unit = ToneLabel(unit, parent=line)
-        self._unit.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self._unit.setForegroundRole(QPalette.ColorRole.WindowText)  # a child of a line has its role otherwise
-        self._unit.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._unit.setVisible(bool(unit or zero))
+        return label
 
     def _show_unit(self) -> None:
         unit, zero = self._texts
-        self._unit.setText(zero if zero and self.value() == 0 else unit)
+        if self._unit is not None:
+            self._unit.setText(zero if zero and self.value() == 0 else unit)
         self._place_unit()
 
     def _place_unit(self) -> None:
         """Keep room for the unit at the right end of the line."""
-        line = self.lineEdit()
-        width = self._unit.sizeHint().width() if self._unit.text() else 0
+        line, label = self.lineEdit(), self._unit
+        width = label.sizeHint().width() if label is not None and label.text() else 0
         indent_text(self, width + scaled(4) if width else 0)
-        self._unit.setGeometry(line.width() - width - scaled(2), 0, width, line.height())
+        if label is not None:
+            label.setGeometry(line.width() - width - scaled(2), 0, width, line.height())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

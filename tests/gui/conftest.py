@@ -26,8 +26,10 @@ Result = TypeVar("Result")
 
 @pytest.fixture(autouse=True)
 def older_objects_are_frozen() -> None:
-    """Let the garbage collector, and the search for leftover Qt objects, look only at what the test itself makes."""
-    gc.collect()  # frozen objects are never collected
+    """Let the garbage collector, and the search for leftover Qt objects, look only at what the test itself makes.
+
+    `nothing_left_behind` has collected the objects of the test before.
+    """
     gc.freeze()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QImage, QMouseEvent
+from PySide6.QtGui import QMouseEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -39,9 +39,3 @@ def hover(widget: QWidget, place: QPointF) -> None:
 def double_click(widget: QWidget, place: QPointF) -> None:
     """Press the left button twice at a place."""
     QTest.mouseDClick(widget, Qt.MouseButton.LeftButton, pos=place.toPoint())
-
-
-def count_of(picture: QImage, colour: str) -> int:
-    """Return how many pixels of a picture have a colour."""
-    wanted = QColor(colour).rgb()
-    return sum(picture.pixel(x, y) == wanted for y in range(picture.height()) for x in range(picture.width()))

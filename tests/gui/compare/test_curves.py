@@ -16,8 +16,9 @@ from nfkd_gui.panels.compare_base import ComparePanel
 from nfkd_gui.panels.compare_curves import RunCurvesPanel
 from nfkd_gui.panels.compare_matching import RunMatchingPanel
 from nfkd_gui.theme import tokens
-from tests.gui.compare.compare_driver import count_of, key
+from tests.gui.compare.compare_driver import key
 from tests.gui.compare_script import CompareScript
+from tests.gui.pixels import count_of
 
 
 def sentence(panel: ComparePanel) -> str:

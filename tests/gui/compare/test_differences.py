@@ -21,8 +21,9 @@ from nfkd_gui.panels.compare_rows import Row, difference_rows, table_rows
 from nfkd_gui.theme import font, tokens
 from nfkd_gui.widgets.caption import in_lines
 from nfkd_gui.widgets.figure import draw_image
-from tests.gui.compare.compare_driver import count_of, key
+from tests.gui.compare.compare_driver import key
 from tests.gui.compare_script import CompareScript
+from tests.gui.pixels import count_of
 
 NAN = math.nan
 ACTION = "Choose runs of the same data."

@@ -17,8 +17,9 @@ from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.compare_samples import RunSamplesPanel
 from nfkd_gui.theme import tokens
-from tests.gui.compare.compare_driver import count_of, key
+from tests.gui.compare.compare_driver import key
 from tests.gui.compare_script import CompareScript
+from tests.gui.pixels import count_of
 
 Do = Callable[[Any], Any]
 

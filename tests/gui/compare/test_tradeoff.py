@@ -14,8 +14,9 @@ from nfkd_gui.model.compare import CompareModel
 from nfkd_gui.panels.compare_tradeoff import TradeOffPanel
 from nfkd_gui.theme import tokens
 from nfkd_gui.widgets.combo import FittingComboBox
-from tests.gui.compare.compare_driver import count_of, drag, key
+from tests.gui.compare.compare_driver import drag, key
 from tests.gui.compare_script import BASELINES, RECIPES, CompareScript
+from tests.gui.pixels import count_of
 
 
 @pytest.fixture

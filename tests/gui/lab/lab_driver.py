@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,19 @@ from nfkd.lab.training import LabTraining
 from nfkd.protocol.data import DataPreview, PreviewData
 from nfkd.protocol.events import ErrorInfo
 from nfkd.protocol.lab import (
+    LAB_ROLES,
     ChangeLab,
     CloseLab,
     ControlLab,
     LabFrame,
+    LabPicture,
     OpenLab,
     ProbeLab,
     ReadLab,
     ReadLabPoints,
 )
 from nfkd.protocol.requests import Done
+from nfkd.protocol.roles import Role
 from nfkd_gui.model.preferences import Preferences
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.panels.lab_plane import LabPlane
@@ -45,6 +50,22 @@ def small_state() -> LabConfig:
         "training.student_steps": 30, "training.batch_size": 64, "monitor.temperature": 1.0,
         "distillation.pool.size": 100,
     })  # fmt: skip
+
+
+_drawn: dict[bytes, dict[Role, LabPicture]] = {}
+
+
+class DrawnOnce(LabTraining):
+    """A training that draws the flows of equal states and weights once in all tests, which begin with the same."""
+
+    def pictures(self, known: Mapping[Role, int] | None = None) -> dict[Role, LabPicture]:
+        flows = [self.flow(role) for role in LAB_ROLES]
+        about = (known, self.steps_of(), [flow.initialized for flow in flows], self.config.to_toml())
+        weights = (value.numpy().tobytes() for flow in flows for value in flow.state_dict().values())
+        key = sha256(b"".join((repr(about).encode(), *weights))).digest()
+        if key not in _drawn:
+            _drawn[key] = super().pictures(known)
+        return dict(_drawn[key])
 
 
 class LabStudio(Studio):
@@ -108,7 +129,7 @@ class LabStudio(Studio):
     def _answer(self, request: Any) -> Any:
         match request:
             case OpenLab():
-                self.training = LabTraining(LabConfig.from_toml(request.state), self._cache)
+                self.training = DrawnOnce(LabConfig.from_toml(request.state), self._cache)
                 return self.training.opened(NAME)
             case ChangeLab():
                 self.flows.change(LabConfig.from_toml(request.state))

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 
 from nfkd.protocol.lab import LAB_ROLES as ROLES
 from tests.gui.lab.lab_driver import Driven
+from tests.gui.pixels import colour_names
 
 
 def test_only_the_wanted_parts_are_shown(lab: Driven) -> None:
@@ -71,9 +72,7 @@ def test_the_planes_keep_their_room_while_there_are_no_pictures(lab: Driven) -> 
 def test_unknown_parts_show_nothing(lab: Driven) -> None:
     lab.view.show_parts(["none"])
     picture = lab.view.grab().toImage()
-    assert {picture.pixel(x, y) for x in range(0, picture.width(), 3) for y in range(0, picture.height(), 3)} == {
-        picture.pixel(0, 0)
-    }
+    assert len(colour_names(picture)) == 1
 
 
 def test_a_file_that_does_not_fit_is_explained_where_the_settings_are_hidden(lab: Driven, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from nfkd.protocol.view import RunView
 from nfkd.runs.errors import RunError
 from nfkd.runs.reader import open_run
 from nfkd_gui.panels.flow import FlowPanel
+from tests.gui.pixels import channels
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 LARGE, SMALL = (1240, 780), (560, 380)
@@ -60,10 +61,9 @@ class Driven:
         self.panel.refresh()
 
 
-def pixels(image: QImage) -> np.ndarray:
+def greys(image: QImage) -> np.ndarray:
     """Return the grey levels of a picture, (height, width)."""
-    rows = range(image.height())
-    return np.array([[image.pixelColor(x, y).red() for x in range(image.width())] for y in rows])
+    return channels(image)[..., 0]
 
 
 def known(driven: Driven, origin: Origin) -> Any:

@@ -15,7 +15,7 @@ from nfkd.protocol.inspection import FlowStates, LayerState, Origin
 from nfkd_gui.panels.flow_detail import DetailBlock
 from nfkd_gui.plotting.state_pictures import state_image, tiled
 from tests.core.tiny import moons
-from tests.gui.panels.flow_driver import Driven, known, pixels
+from tests.gui.panels.flow_driver import Driven, greys, known
 
 
 def test_vectors_are_strips_and_channels_full_grids() -> None:
@@ -65,7 +65,7 @@ def test_rows_of_a_table_are_strips_of_scaled_values(show: Any, fake_studio: Any
     row = driven.panel.layers.chain.rows[0]
     expected = [states.flows["teacher"].state, *(layer.value for layer in states.flows["teacher"].layers)]
     for picture, values in zip(row.pictures, expected, strict=True):
-        np.testing.assert_array_equal(pixels(picture), pixels(state_image(values)))
+        np.testing.assert_array_equal(greys(picture), greys(state_image(values)))
         assert (picture.width(), picture.height()) == (1, 3)
     block = driven.panel.layers.detail.blocks[0]
     qtbot.waitUntil(block.isVisible)

@@ -27,7 +27,7 @@ from nfkd_gui.model.layer_columns import pictured
 from nfkd_gui.panels.flow import FlowPanel
 from nfkd_gui.plotting.match_colours import match_map
 from nfkd_gui.plotting.state_pictures import state_image
-from tests.gui.panels.flow_driver import SMALL, Driven, known, pixels, recorded
+from tests.gui.panels.flow_driver import SMALL, Driven, greys, known, recorded
 from tests.gui.panels.test_flow_plane import child
 
 
@@ -56,7 +56,7 @@ def test_states_are_drawn_as_tiles_with_the_contrast_of_their_middle_96_per_cent
             assert picture.width() * picture.height() == values.size
             for channel in range(channels):
                 down, right = divmod(channel, across)
-                part = pixels(picture)[down * height : (down + 1) * height, right * width : (right + 1) * width]
+                part = greys(picture)[down * height : (down + 1) * height, right * width : (right + 1) * width]
                 np.testing.assert_allclose(part, grey[channel], atol=0.6)
 
 
@@ -113,20 +113,20 @@ def test_a_wide_panel_shows_the_marked_layer_its_latents_and_what_decoding_gives
     for block, role in zip(panel.layers.detail.blocks, ("teacher", "student"), strict=True):
         flow = states.flows[role]  # type: ignore[index]
         assert block.isVisible()
-        np.testing.assert_array_equal(pixels(block.state.image), pixels(state_image(flow.layers[-1].value)))
+        np.testing.assert_array_equal(greys(block.state.image), greys(state_image(flow.layers[-1].value)))
         assert block.log_det.text() == f"log-det {flow.layers[-1].log_det:.1f}"
         shown = [picture for picture, _ in block.latents if picture.isVisible()]
         assert len(shown) == len(flow.latents)
         grey = np.rint(255 * (1 - flow.decoded[1][0]))
-        np.testing.assert_allclose(pixels(block.decoded.image), grey, atol=1)
-    mean = pixels(panel.layers.detail.blocks[0].decoded.image)
+        np.testing.assert_allclose(greys(block.decoded.image), grey, atol=1)
+    mean = greys(panel.layers.detail.blocks[0].decoded.image)
     QTest.mouseClick(child(panel, QToolButton, "flow.rest.noise"), Qt.MouseButton.LeftButton)
     driven.answer()
     assert driven.asked[-1].rest == "noise"
-    assert np.abs(pixels(panel.layers.detail.blocks[0].decoded.image) - mean).max() > 5
+    assert np.abs(greys(panel.layers.detail.blocks[0].decoded.image) - mean).max() > 5
     panel.scrubber.go(8)
     grey = np.rint(255 * (1 - states.flows["teacher"].example[0]))
-    np.testing.assert_allclose(pixels(panel.layers.detail.blocks[0].decoded.image), grey, atol=1)
+    np.testing.assert_allclose(greys(panel.layers.detail.blocks[0].decoded.image), grey, atol=1)
     assert not any(picture.isVisible() for picture, _ in panel.layers.detail.blocks[0].latents)
 
 
@@ -280,7 +280,7 @@ def test_the_frames_of_a_large_page_are_small(
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < (panel.pair.columns.last + 1) * width * height / 4, "a twelfth of what the pixels take"
+    assert held < (panel.pair.columns.last + 1) * width * height / 4, "a twelfth of what the greys take"
     writers[0](tmp_path / "play.gif", Progress())
     film: Any = Image.open(tmp_path / "play.gif")
     with film:

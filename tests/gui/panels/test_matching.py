@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QApplication, QComboBox, QLabel
 from nfkd.protocol.pictures import ListPictures, PictureList, ReadPictures, StagePictures, StagePictureSteps
 from nfkd_gui.panels.matching import MatchingPanel
 from nfkd_gui.theme import apply_theme, is_dark, plot_colours, tokens
+from tests.gui.pixels import pixels
 
 WITH_ASSISTANTS = ("teacher", "assistant-1", "assistant-2", "student", "baseline")
 
@@ -182,12 +183,11 @@ def test_the_step_of_the_time_slider_is_marked_with_its_errors(show: Any, fake_r
     assert [marker.value() for marker in panel.markers] == [100, 100], "the last measurement up to step 150"
     assert all(marker.isVisible() for marker in panel.markers)
     for plot in (panel.plot, panel.heat):  # above the grid, which has a line at step 100, too
-        image, ink = plot.grab().toImage(), QColor(tokens().text)
-        columns = [sum(image.pixelColor(x, y) == ink for y in range(image.height())) for x in range(image.width())]
+        columns = (pixels(plot.grab().toImage()) == QColor(tokens().text).rgba()).sum(axis=0)
         box = plot.canvas.getViewBox()
         place = box.mapToScene(box.mapFromView(QPointF(100, 0))).x()
-        assert max(columns) > 30
-        assert abs(columns.index(max(columns)) - place) <= 2
+        assert columns.max() > 30
+        assert abs(columns.argmax() - place) <= 2
     assert "Step 100" in panel._legend.text()
     assert panel._legend.text().index("0.5<") < panel._legend.text().index("0.01<")
     assert panel.shown_step() == 100

@@ -21,6 +21,7 @@ from nfkd_gui.model.run_report import mean_figures, repeat_command
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import role_colour, scaled, tokens
 from nfkd_gui.window.main_window import MainWindow
+from tests.gui.pixels import colour_names
 from tests.gui.scripted_engine import summary_of
 
 Do = Callable[[Any], Any]
@@ -193,12 +194,8 @@ def test_gap_and_verdict_are_drawn_and_runs_without_a_gap_are_last_in_both_order
     image = runs.viewport().grab().toImage()
 
     def colours(row: int, column: int) -> set[str]:
-        place = runs.visualRect(runs.model().index(row, column))
-        return {
-            image.pixelColor(x, y).name()
-            for x in range(place.left(), min(place.right(), image.width()))
-            for y in range(place.top(), place.bottom())
-        }
+        place = runs.visualRect(runs.model().index(row, column)).adjusted(0, 0, -1, -1)
+        return colour_names(image.copy(place.intersected(image.rect())))
 
     assert QColor(role_colour("student")).name() in colours(0, gap_column)
     assert QColor(role_colour("student")).name() not in colours(1, gap_column)

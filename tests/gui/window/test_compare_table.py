@@ -37,6 +37,7 @@ from nfkd_gui.panels.runs_columns import ColumnsDialog
 from nfkd_gui.panels.runs_trash import TrashDialog
 from nfkd_gui.theme import role_colour, tokens
 from nfkd_gui.window.main_window import MainWindow
+from tests.gui.pixels import colour_names
 from tests.gui.scripted_engine import row_of
 from tests.gui.window.steps import DIGITS, child, click, settled
 
@@ -109,8 +110,7 @@ def requests(script: Any, kind: type) -> list[Any]:
 
 
 def colours(widget: QWidget, rect: Any) -> set[str]:
-    image = widget.grab(rect).toImage()
-    return {image.pixelColor(x, y).name() for x in range(image.width()) for y in range(image.height())}
+    return colour_names(widget.grab(rect).toImage())
 
 
 # --- choosing ---------------------------------------------------------------------------------------------------------
