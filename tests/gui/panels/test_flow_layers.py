@@ -280,7 +280,7 @@ def test_the_frames_of_a_large_page_are_small(
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < (panel.pair.columns.last + 1) * width * height / 4, "a twelfth of what the greys take"
+    assert held < (panel.pair.columns.last + 1) * width * height / 4, "a twelfth of what the pixels take"
     writers[0](tmp_path / "play.gif", Progress())
     film: Any = Image.open(tmp_path / "play.gif")
     with film:
