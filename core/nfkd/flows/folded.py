@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise, repeat
 from operator import attrgetter, is_
 from typing import Any, cast
@@ -33,6 +34,8 @@ class Folded:
 
     Attributes
     ----------
+    stacks
+        The parameters.
     layers
         The layers with their folded parameters.
     """
@@ -43,7 +46,7 @@ class Folded:
         stacks: Sequence[Tensor],
         buffers: tuple[Sequence[Tensor], Sequence[Tensor]] = ((), ()),
     ) -> None:
-        self._linears, self._stacks, self._buffers = linears, stacks, buffers
+        self._linears, self.stacks, self._buffers = linears, stacks, buffers
         self._tensors = self._fold()
         self.layers: list[LinearSteps] = [
             linear.steps(tensors) for linear, tensors in zip(linears, self._tensors, strict=True)
@@ -57,7 +60,7 @@ class Folded:
 
     def _fold(self) -> list[Sequence[Tensor]]:
         ends = accumulate((linear.count for linear in self._linears), initial=0)
-        return [linear.fold(self._stacks[a:b]) for linear, (a, b) in zip(self._linears, pairwise(ends), strict=True)]
+        return [linear.fold(self.stacks[a:b]) for linear, (a, b) in zip(self._linears, pairwise(ends), strict=True)]
 
     def changes(self, slopes: Tensor, *, sums: bool) -> Tensor:
         """Add the logarithms of the mixings' determinants to those of the transforms, (K, B); with `sums` all, (B,)."""
@@ -85,12 +88,25 @@ class Folded:
         """Add the gradients by the stacks to the `grad` of the parameters, in the buffers if none has a gradient."""
         own, stacks = self._buffers
         if not stacks or not _new_gradients(parameters):
-            add_to_grad(parameters, split(gradients))
+            add_to_grad(parameters, split([each.clone() for each in gradients] if stacks else gradients))
             return
         for stack, gradient in zip(stacks, gradients, strict=True):
             stack.copy_(gradient)
         for parameter, gradient in zip(parameters, own, strict=True):
             parameter.grad = gradient
+
+
+@dataclass(frozen=True)
+class _Last:
+    """Folded parameters, and the constants that they depend on, with torch's counts of their changes."""
+
+    constants: Sequence[Tensor]
+    versions: list[int]
+    folded: Folded
+
+    def has(self, constants: Sequence[Tensor], versions: list[int]) -> bool:
+        """Return whether these are the constants; changes through ``data`` are not seen."""
+        return versions == self.versions and all(map(is_, constants, self.constants))
 
 
 class Folding:
@@ -103,35 +119,37 @@ class Folding:
     def __init__(self, parts: StepParts) -> None:
         self._parts = parts
         self._places = ByAddress(self._stack)
-        self._last: tuple[Any, Folded] | None = None
+        self._last: _Last | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle nothing that depends on where tensors are in memory."""
         return Folding, (self._parts,)
 
-    def fold(self, parameters: Sequence[Tensor], *, alone: bool) -> Folded:
+    def fold(self, parameters: Sequence[Tensor], *, reuses_buffers: bool) -> Folded:
         """Return the folded parameters.
 
         Parameters
         ----------
         parameters
             Of the first step, then of the second, and so on.
-        alone
-            Whether the buffers of the last result may be used again.
+        reuses_buffers
+            Whether the last result with buffers may be changed and returned again.
         """
         stacks = self._places(parameters)
-        if stacks is None:
-            return Folded(self._parts.linears(), [torch.stack(each) for each in self._columns(parameters)])
-        if not alone:
-            return Folded(self._parts.linears(), stacks)
-        versions = [(each.data_ptr(), each._version) for each in self._parts.constants()]  # noqa: SLF001
-        if self._last is None or self._last[0] != (id(stacks), versions):
+        if stacks is not None and reuses_buffers:
+            return self._fold_again(parameters, stacks)
+        return Folded(self._parts.linears(), stacks or [torch.stack(each) for each in self._columns(parameters)])
+
+    def _fold_again(self, parameters: Sequence[Tensor], stacks: list[Tensor]) -> Folded:
+        last, constants = self._last, self._parts.constants()
+        versions = [each._version for each in constants]  # noqa: SLF001
+        if last is None or last.folded.stacks is not stacks or not last.has(constants, versions):
             own = zeros_alike(parameters)
-            buffers = own, self._stack(own) or ()
-            self._last = (id(stacks), versions), Folded(self._parts.linears(), stacks, buffers)
+            folded = Folded(self._parts.linears(), stacks, (own, self._stack(own) or ()))
+            self._last = last = _Last(constants, versions, folded)
         else:
-            self._last[1].fold_again()
-        return self._last[1]
+            last.folded.fold_again()
+        return last.folded
 
     def _columns(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
         """Return the tensors of each place in a step."""

@@ -32,12 +32,12 @@ class FusedOperation(ABC):
     ----------
     keeps
         False where `compute` is not followed by `gradients` and may keep nothing.
-    alone
-        Whether no other pass with other parameters comes before `gradients`: buffers of the last one may be used again.
+    reuses_buffers
+        Whether a pass may use the buffers of the one before again. Then `gradients` comes before parameters change.
     """
 
     keeps: bool = True
-    alone: bool = False
+    reuses_buffers: bool = False
 
     @abstractmethod
     def plain(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -78,7 +78,7 @@ class FusedOperation(ABC):
         """
         if torch.is_grad_enabled() and any(each.requires_grad for each in inputs):
             if data is not None and _by_backward.get() and not _have_hooks(inputs[data:]):
-                self.alone = True
+                self.reuses_buffers = True
                 return cast("tuple[Tensor, ...]", _Added.apply(self, inputs[data:], _NO_DATA, *inputs[:data]))
             return cast("tuple[Tensor, ...]", _Fused.apply(self, *inputs))
         self.keeps = False
@@ -100,9 +100,15 @@ def gradients_by_backward() -> Iterator[None]:
     """Let steps of flows in this thread, in passes in this block, add the gradients by their parameters themselves.
 
     With a hundred small parameters, torch's graph takes a seventh of the time of a step. The gradients come from
-    ``backward()`` after the block, as usual. `torch.autograd.grad` does not find the parameters in the graph, and adds
-    to their ``grad``. Hooks that parameters get between the pass and ``backward()`` are not called, and a change of
-    parameters in between is not noticed.
+    ``backward()`` after the block, as usual; call it before the parameters change. `torch.autograd.grad` does not find
+    the parameters in the graph, and adds to their ``grad``. Hooks that parameters get between the pass and
+    ``backward()`` are not called. The gradients of parameters that lie together in memory (`nfkd.flows.memory`) are
+    overwritten by those of the next pass, after they were cleared: copy those that you keep, and change them in place.
+
+    Raises
+    ------
+    RuntimeError
+        In ``backward()``, when an optimizer or new weights have changed the parameters since the pass.
     """
     token = _by_backward.set(True)
     try:

@@ -85,7 +85,7 @@ class VectorRun(Run):
         parts, (x, *context), count = self.parts, inputs[: self.data], len(self.steps)
         half, all_states = parts.half, self.keeps or self.every
         with kernels_alone():
-            folded = self._folding.fold(inputs[self.data :], alone=self.alone)
+            folded = self._folding.fold(inputs[self.data :], reuses_buffers=self.reuses_buffers)
             mixing, network, transform, first = self._parts_of(folded)
             size = x.shape[1], len(x)
             stacked = x.new_empty(count + 1 if all_states else 2, *size)
@@ -123,7 +123,8 @@ class VectorRun(Run):
         outputs = (changes, *found, *density)
         if not self.keeps:
             return outputs, [], None
-        return outputs, [each for group in kept for each in group], (folded, [len(group) for group in kept])
+        rest = folded, [len(group) for group in kept], _version(inputs[self.data :])
+        return outputs, [each for group in kept for each in group], rest
 
     def gradients(
         self, inputs: Sequence[Tensor], saved: Sequence[Tensor], rest: Any, grad_outputs: Sequence[Tensor | None]
@@ -141,10 +142,19 @@ class VectorRun(Run):
         grad_outputs: Sequence[Tensor | None],
         data: int,
     ) -> Sequence[Tensor | None]:
-        """Add the gradients by the parameters to their `grad`; return those by the data."""
+        """Add the gradients by the parameters to their `grad`; return those by the data.
+
+        Raises
+        ------
+        RuntimeError
+            If the parameters have changed since the pass.
+        """
+        if _version(inputs[data:]) != rest[-1]:
+            msg = "the parameters have changed since the pass: call backward() before the optimizer's step"
+            raise RuntimeError(msg)
         grad_data, stacks = self._gradients(inputs, saved, rest, grad_outputs)
         if stacks:
-            folded, _ = rest
+            folded, *_ = rest
             with kernels_alone():
                 folded.add_gradients(inputs[data:], stacks)
         return grad_data
@@ -154,7 +164,7 @@ class VectorRun(Run):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return the gradients by the data and by the stacked parameters, from the last step to the first."""
         (grad_changes, *grad_states), count, half = grad_outputs, len(self.steps), self.parts.half
-        grad_density, (folded, lengths) = grad_states.pop() if self.densities else None, rest
+        grad_density, (folded, lengths, _) = grad_states.pop() if self.densities else None, rest
         trained = any(each.requires_grad for each in inputs[self.data :])
         with kernels_alone():
             mixing, network, transform, first = self._parts_of(folded)
@@ -200,6 +210,11 @@ class VectorRun(Run):
         mixing, network, first = self.parts.layers(folded.layers)
         steps = self.parts.transform.steps
         return mixing, network, steps(), None if first is None else _Shared(first, steps())
+
+
+def _version(parameters: Sequence[Tensor]) -> int:
+    """Return torch's count of changes of the first parameter: an optimizer or new weights change all."""
+    return parameters[0]._version  # noqa: SLF001
 
 
 class _Shared:

@@ -13,9 +13,10 @@ Result = TypeVar("Result")
 
 
 class ByAddress(Generic[Result]):
-    """A function of tensors that is called again only when they have moved in memory.
+    """A function of tensors that is called again only when one has another address in memory.
 
-    Its result must keep their memory in use, or say that they lie apart: another tensor could else get their address.
+    The result must hold the memory of the tensors, or be None. Otherwise a freed address could be used again and give
+    a stale result. The tensors at an address have the same shape and dtype each time.
     """
 
     def __init__(self, function: Callable[[Sequence[Tensor]], Result]) -> None:
@@ -32,7 +33,11 @@ class ByAddress(Generic[Result]):
 
 @torch.no_grad()
 def lay_together(tensors: Sequence[Tensor]) -> None:
-    """Move tensors of one dtype and device, so that they follow each other in memory; they stay the same objects."""
+    """Move tensors of one dtype and device, so that they follow each other in memory.
+
+    They stay the same objects, but views that were taken before, such as those of ``state_dict()``, do not follow them.
+    Pickled by themselves, not by `torch.save` or safetensors, they take the memory of all along: copy them before.
+    """
     together = torch.cat([each.detach().flatten() for each in tensors])
     ends = accumulate((each.numel() for each in tensors), initial=0)
     for each, (start, end) in zip(tensors, pairwise(ends), strict=True):
@@ -53,27 +58,31 @@ def joined(tensors: Sequence[Tensor]) -> Tensor | None:
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor | None:
-    """Return K tensors of the same shape that lie at equal distances in memory as one, (K, …); None for others."""
+    """Return K contiguous tensors of the same shape at equal distances in memory as one, (K, …); None for others."""
     first = tensors[0].detach()
     starts = [each.storage_offset() for each in tensors]
     distances = {after - before for before, after in pairwise(starts)} or {first.numel()}
-    if len(distances) > 1 or min(distances) < 0 or not _share_memory(tensors):
+    if len(distances) > 1 or min(distances) < first.numel() or not _share_memory(tensors):
         return None
-    if any(each.stride() != first.stride() for each in tensors):
+    if not all(each.is_contiguous() for each in tensors):
         return None
     return first.as_strided((len(tensors), *first.shape), (*distances, *first.stride()))
 
 
 def zeros_alike(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return zeros that lie to each other in memory as these contiguous tensors do."""
-    memory = dict[int, list[Tensor]]()
-    for each in tensors:
-        memory.setdefault(each.untyped_storage().data_ptr(), []).append(each)
-    starts = {key: min(each.storage_offset() for each in group) for key, group in memory.items()}
-    ends = {key: max(each.storage_offset() + each.numel() for each in group) for key, group in memory.items()}
-    new = {key: group[0].new_zeros(ends[key] - starts[key]) for key, group in memory.items()}
-    places = [(each, each.untyped_storage().data_ptr()) for each in tensors]
-    return [new[key].as_strided(each.shape, each.stride(), each.storage_offset() - starts[key]) for each, key in places]
+    memory = dict[int, list[int]]()
+    for number, each in enumerate(tensors):
+        memory.setdefault(each.untyped_storage().data_ptr(), []).append(number)
+    found = list(tensors)
+    for group in memory.values():
+        start = min(tensors[number].storage_offset() for number in group)
+        end = max(tensors[number].storage_offset() + tensors[number].numel() for number in group)
+        zeros = tensors[group[0]].new_zeros(end - start)
+        for number in group:
+            place = tensors[number].storage_offset() - start
+            found[number] = zeros[place : place + tensors[number].numel()].view(tensors[number].shape)
+    return found
 
 
 def _share_memory(tensors: Sequence[Tensor]) -> bool:

@@ -110,7 +110,9 @@ class CouplingParts(StepParts):
         super().__init__(steps, sources)
         self._mixings = [step.mixing for step in steps]
         self._buffers = [
-            (vars(mixing)["_buffers"], name) for mixing in self._mixings for name, _ in mixing.named_buffers()
+            (vars(mixing)["_buffers"], name)
+            for mixing in self._mixings
+            for name, _ in mixing.named_buffers(recurse=False)
         ]
         transform = coupling.transform
         self.transform, self.half = cast("TransformRows", rows_of(transform)), coupling.channels // 2

@@ -102,7 +102,8 @@ def stage_start(state: StageState, loss: Distiller, steps: int) -> StageStart:
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu() for name, value in tensors.items()}
+    """Return copies on the CPU: pickled, a tensor takes all memory that it shares with others along."""
+    return {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
 
 @plain_torch()

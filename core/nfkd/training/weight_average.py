@@ -42,7 +42,7 @@ class WeightAverage:
     def __init__(self, trained: Flow, decay: float) -> None:
         self.flow = deepcopy(trained).requires_grad_(requires_grad=False)
         self._decay = decay
-        # Neither flow replaces its tensors, so they are looked up only once.
+        # Neither flow replaces its tensors (the optimizer, made before, has moved them): they are looked up only once.
         pairs = list(zip(self.flow.state_dict().values(), trained.state_dict().values(), strict=True))
         self._numbers = [pair for pair in pairs if pair[0].is_floating_point()]
         self._others = [pair for pair in pairs if not pair[0].is_floating_point()]
