@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
+from shiboken6 import isValid
 
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.window.main_window import MainWindow
@@ -38,5 +39,6 @@ def window(studio: Studio, qtbot: QtBot, do: Callable[[Any], Any]) -> Iterator[M
     do(start())
     yield window
     studio.experiment.dirty = False
-    window.close()
-    window.deleteLater()
+    if isValid(window):  # a test may have deleted it
+        window.close()
+        window.deleteLater()

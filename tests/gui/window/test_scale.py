@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from PySide6.QtCore import QEvent, QObject
 from PySide6.QtWidgets import QAbstractButton, QApplication, QDockWidget, QGridLayout, QLayout, QTableView, QWidget
+from shiboken6 import delete
 
 from nfkd_gui.model.studio import Studio
 from nfkd_gui.theme import apply_theme
@@ -81,6 +82,7 @@ def test_sizes_follow_the_scale(window: MainWindow, studio: Studio, qapp: QAppli
     QApplication.processEvents()
     scaled = everything(window)
     window.close()
+    delete(window)  # Qt would apply the theme to its widgets again
     apply_theme(qapp, "light", scale)
     other = MainWindow(studio)
     qtbot.addWidget(other)
