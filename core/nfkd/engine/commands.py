@@ -178,12 +178,15 @@ def _wait_for_end(process: int, limit: float) -> bool:
     """Wait until the process has ended; return False after `limit` seconds."""
     import psutil
 
+    end = time.monotonic() + limit
     try:
-        psutil.Process(process).wait(max(0.0, limit))
+        engine = psutil.Process(process)
+        while engine.is_running() and engine.status() != psutil.STATUS_ZOMBIE:  # its parent may not have noticed yet
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_RETRY_SECONDS)
     except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return False
+        pass
     return True
 
 

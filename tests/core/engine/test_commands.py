@@ -235,6 +235,19 @@ def test_an_engine_that_loads_torch_or_hangs_is_reported(directory: Path, capfd:
     assert perform("status") == 0
 
 
+def test_an_engine_has_ended_before_its_parent_notices(directory: Path) -> None:
+    commands = (
+        ["-m", "nfkd.engine", "serve"],
+        ["-c", "from nfkd.engine.commands import perform; exit(perform('stop'))"],
+    )
+    serve, stop = ([sys.executable, *arguments] for arguments in commands)
+    with subprocess.Popen(serve, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()  # it listens
+        stopped = subprocess.run(stop, capture_output=True, text=True, check=False)
+    assert stopped.returncode == 0, stopped.stderr
+
+
 # --- the relay --------------------------------------------------------------------------------------------------------
 
 RELAY = "import sys; from nfkd.engine import relay; sys.exit(relay.main(relay.Patience(greeting=0.3)))"
