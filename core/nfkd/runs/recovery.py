@@ -6,7 +6,8 @@ HDF5 refuses to open such a file normally or with ``r+``; an SWMR reader sees ev
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import h5py
@@ -53,9 +54,8 @@ def recover(run: Path) -> str:
 def _is_cut(path: Path) -> bool:
     """Return whether a file's writer was killed, or left incomplete rows; a damaged file is refused."""
     with open_file(path) as file, reading(path):
-        datasets = [node for node in _nodes(file).values() if isinstance(node, h5py.Dataset)]
-        rows: dict[str, int] = {}
-        return is_unclosed(path) or any(_shape(node, None, rows) != node.shape for node in datasets)
+        nodes = _nodes(file)
+        return is_unclosed(path) or any(shape != nodes[name].shape for name, shape in _shapes(nodes, {}))
 
 
 def copy_cut(source: Path, target: Path, at: Mapping[Role, int | None] | None) -> None:
@@ -86,9 +86,15 @@ def copy_into(new: Node, old: Node, source: Path, at: Mapping[Role, int | None] 
         started, nodes = schema.read_started(old), _nodes(old)
     new.attrs.update(old.attrs)
     last_steps = {plan.stage: None if at is None else at.get(plan.stage, _NO_ROWS) for plan in started.stages}
-    rows: dict[str, int] = {}
+    with reading(source):
+        shapes = dict(_shapes(nodes, last_steps))
     for name, node in nodes.items():
-        _copy(name, node, new, last_steps, source, rows)
+        if name not in shapes:
+            new.create_group(name).attrs.update(node.attrs)
+        elif _is_open_figure(name, last_steps):
+            _create(new, name, node, node.shape)[...] = np.nan
+        else:
+            _copy(_create(new, name, node, shapes[name]), node, source)
     if at is not None:
         with reading(source):
             schema.add_missing(new, started)
@@ -100,51 +106,52 @@ def _nodes(file: Node) -> dict[str, Node]:
     return found
 
 
-def _copy(
-    name: str, node: Node, new: Node, last_steps: Mapping[str, int | None], source: Path, rows: dict[str, int]
-) -> None:
-    if isinstance(node, h5py.Group):
-        new.require_group(name).attrs.update(node.attrs)
-        return
-    stage, _, rest = name.partition("/")
-    if stage == "summary":
-        ended = last_steps.get(rest.partition("/")[0]) is None
-        with reading(source):
-            data = node[()] if ended else np.full(node.shape, np.nan)
-        _create(new, name, node, node.shape)[...] = data
-        return
-    last = last_steps.get(stage)
-    if rest.startswith(f"{schema.FINAL}/") and last is not None:
-        last = _NO_ROWS
-    with reading(source):
-        shape = _shape(node, last, rows)
-    dataset = _create(new, name, node, shape)
+def _is_open_figure(name: str, last_steps: Mapping[str, int | None]) -> bool:
+    """Return whether a dataset is a figure of a stage whose end is not copied."""
+    group, _, rest = name.partition("/")
+    return group == "summary" and last_steps.get(rest.partition("/")[0]) is not None
+
+
+def _copy(dataset: Node, node: Node, source: Path) -> None:
+    """Copy the first rows of a dataset, as many as the copy has."""
+    shape = dataset.shape
     if not shape:
         with reading(source):
             dataset[()] = node[()]
         return
     size = max(1, _COPY_BYTES // max(1, math.prod(shape[1:]) * node.dtype.itemsize))
-    for start in range(0, len(dataset), size):
+    for start in range(0, shape[0], size):
         with reading(source):
-            data = node[start : min(start + size, len(dataset))]
+            data = node[start : min(start + size, shape[0])]
         dataset[start : start + len(data)] = data
 
 
-def _shape(node: Node, last: int | None, rows: dict[str, int]) -> tuple[int, ...]:
-    """Return the shape of a dataset's copy: one that grows keeps the complete rows up to step `last`.
+def _shapes(nodes: Mapping[str, Node], last_steps: Mapping[str, int | None]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the name of each dataset, and the shape of its copy.
 
-    `rows` keeps the number of complete rows of each group, which takes a while to find.
+    One that grows keeps the rows that are complete in all datasets of its group, up to the last step of its stage.
     """
-    group = node.parent
-    steps = group.get("step")
-    if not isinstance(steps, h5py.Dataset) or not schema.grows(node):
-        return node.shape
-    if group.name not in rows:
-        rows[group.name] = schema.complete_rows(group)
-    kept = rows[group.name]
-    if last is not None:
-        kept = int(np.searchsorted(steps[:kept], last, side="right"))
-    return (kept, *node.shape[1:])
+    groups = defaultdict[str, dict[str, Node]](dict)
+    for name, node in nodes.items():
+        if isinstance(node, h5py.Dataset):
+            parent, _, own = name.rpartition("/")
+            groups[parent][own] = node
+    for parent, members in groups.items():
+        growing = {own: node for own, node in members.items() if schema.grows(node)}
+        rows = 0
+        if "step" in members and growing:
+            rows, last = schema.complete_rows(growing), _last_step(f"{parent}/", last_steps)
+            if last is not None:
+                rows = int(np.searchsorted(members["step"][:rows], last, side="right"))
+        for own, node in members.items():
+            cut = own in growing and "step" in members
+            yield f"{parent}/{own}".lstrip("/"), (rows, *node.shape[1:]) if cut else node.shape
+
+
+def _last_step(group: str, last_steps: Mapping[str, int | None]) -> int | None:
+    stage, _, rest = group.partition("/")
+    last = last_steps.get(stage)
+    return _NO_ROWS if rest.startswith(f"{schema.FINAL}/") and last is not None else last
 
 
 def _create(new: Node, name: str, like: Node, shape: tuple[int, ...]) -> Node:

@@ -209,7 +209,7 @@ def _create_matching(stage: Node, plan: StagePlan) -> None:
     _growable(matching, "error", np.float64, (len(plan.pairs),), rows=64).attrs["units"] = text("squared latent")
 
 
-def complete_rows(group: Node, known: int = 0) -> int:
+def complete_rows(group: Node | Mapping[str, Node], known: int = 0) -> int:
     """Return the number of rows that are completely on the disk in all growable datasets of a group.
 
     The first `known` rows are not read.

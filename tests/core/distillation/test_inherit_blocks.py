@@ -320,10 +320,12 @@ def test_the_student_of_a_run_starts_with_its_teachers_networks(tmp_path: Path) 
         torch.testing.assert_close(value, part(teacher, "step3", "coupling.")[key], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("hidden", [8, 4])
-def test_a_killed_run_inherits_once(hidden: int, tmp_path: Path) -> None:
-    config = inheriting(hidden=hidden, training={"teacher_steps": 4, "student_steps": 13})
-    points = [KillPoint(1, "student", 3), KillPoint(1, "student", 12), KillPoint(1, "baseline", 9)]
+@pytest.mark.parametrize(("hidden", "baseline"), [(8, True), (4, False)])
+def test_a_killed_run_inherits_once(hidden: int, baseline: bool, tmp_path: Path) -> None:
+    steps = {"teacher_steps": 4, "student_steps": 7, "checkpoint_every": 4}
+    config = inheriting(hidden=hidden, training=steps | {"baseline": baseline})
+    points = [KillPoint(1, "student", 3), KillPoint(1, "student", 6)]
+    points += [KillPoint(1, "baseline", 5)] if baseline else []
     whole, copies = run_with_copies(config, tmp_path, points)
     for copied in copies:
         recover(copied)

@@ -73,7 +73,9 @@ def killed(**changes: Any) -> ExperimentConfig:
         "balance_every": 2,
         "cache": 0,
     }  # paused in the stage
-    return moons(training={"ema_decay": 0.9, "student_steps": 40}, distillation=balance).replace(**changes)
+    return moons(training={"ema_decay": 0.9, "teacher_steps": 10, "student_steps": 20}, distillation=balance).replace(
+        **changes
+    )
 
 
 def from_disk(table: Path, storage: str = "disk", **changes: Any) -> ExperimentConfig:

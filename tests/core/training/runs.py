@@ -38,7 +38,8 @@ def every_term(**changes: Any) -> ExperimentConfig:
     terms["lkd"] |= {"schedule": "cosine", "schedule_end": 0.5}
     terms["score"] |= {"schedule": "warmup", "schedule_span": 0.5}
     balance = {"balance": "gradient_norm", "balance_every": 3}
-    return digits(distillation=terms | balance, monitor={"shares_every": 4}, **changes)
+    monitor = {"shares_every": 4} | changes.pop("monitor", {})
+    return digits(distillation=terms | balance, monitor=monitor, **changes)
 
 
 def without_baseline(**changes: Any) -> ExperimentConfig:

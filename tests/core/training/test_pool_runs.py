@@ -36,7 +36,7 @@ from tests.core.training.runs import KillPoint, TrainedRun, assert_same, run_wit
 Trained = Callable[[ExperimentConfig], TrainedRun]
 Watched = Callable[[ExperimentConfig], "WatchedRun"]
 TERMS = {"skd": {"weight": 0.0}}
-FEW = {"teacher_steps": 4, "student_steps": 10}
+FEW = {"teacher_steps": 4, "assistant_steps": 6, "student_steps": 6, "checkpoint_every": 4}
 
 
 def pooled(share: float = 0.5, **changes: Any) -> ExperimentConfig:
@@ -121,7 +121,7 @@ def test_every_batch_has_its_share_of_the_pool(share: float, rows: int, watched:
     torch.testing.assert_close(seen.pool["x"], x, rtol=1e-4, atol=1e-5)
     assert torch.equal(seen.pool["noise/1"], noise)
     generator = named_generator(1, "student", "pool rows")
-    assert len(seen.batches["student"]) == len(seen.batches["baseline"]) == 10
+    assert len(seen.batches["student"]) == len(seen.batches["baseline"]) == 6
     for mixed, real in zip(seen.batches["student"], seen.batches["baseline"], strict=True):
         index = torch.randint(len(x), (rows,), generator=generator)
         assert torch.equal(mixed, torch.cat([real[: 32 - rows], seen.pool["x"][index]]))
@@ -232,11 +232,11 @@ def pooled_assistants() -> ExperimentConfig:
 @pytest.mark.parametrize(
     ("config", "points"),
     [
-        (pooled(), [KillPoint(1, "student", 3), KillPoint(1, "student", 9), KillPoint(1, "student")]),
-        (pooled_assistants(), [KillPoint(1, "assistant-2", 9)]),
+        (pooled(), [KillPoint(1, "student", 3), KillPoint(1, "student", 5), KillPoint(1, "student")]),
+        (pooled_assistants(), [KillPoint(1, "assistant-2", 5)]),
         (
             pooled(1.0, training={"accumulate": 3, "baseline": False}, seeds={"count": 2}),
-            [KillPoint(2, "student", 9)],
+            [KillPoint(2, "student", 5)],
         ),
     ],
 )
@@ -252,7 +252,7 @@ def test_a_killed_run_with_a_pool_is_resumed_exactly(config, points: list[KillPo
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped in its student's stage, to be copied."""
     run = tmp_path_factory.mktemp("stopped") / "run"
-    stop_run(run, pooled(training={"baseline": False}), "student", 5)
+    stop_run(run, pooled(training={"baseline": False}), "student", 3)
     return run
 
 
@@ -281,7 +281,7 @@ def test_a_stopped_run_keeps_its_pool_or_draws_it_again(
 
 def test_a_resumed_run_uses_the_rows_of_its_file(tmp_path: Path, monkeypatch) -> None:
     config, run = pooled(1.0, training={"baseline": False}), tmp_path / "run"
-    stop_run(run, config, "student", 5)
+    stop_run(run, config, "student", 3)
     file = PoolFile(run, "student", 1)
     pool = file.load(open_run(run).load_teacher().scaled)
     pool.x.fill_(0.25)
@@ -295,7 +295,7 @@ def test_a_resumed_run_uses_the_rows_of_its_file(tmp_path: Path, monkeypatch) ->
 
     monkeypatch.setattr(Distiller, "backward", seen)
     nfkd.run(config, run, resume=True)
-    assert len(batches) == 5
+    assert len(batches) == 3
     assert all((x == 0.25).all() for x in batches)
 
 

@@ -41,7 +41,9 @@ EACH: dict[str, dict[str, Any]] = {
     "recompute": {"activations": "recompute"},
 }
 ALL: dict[str, Any] = {key: value for options in EACH.values() for key, value in options.items()}
-SHORT: dict[str, Any] = {"teacher_steps": 10, "student_steps": 16}  # a checkpoint is in the middle of each stage
+SHORT: dict[str, Any] = {"teacher_steps": 5, "assistant_steps": 5, "student_steps": 8, "checkpoint_every": 4}
+OFTEN = {"evaluate_every": 3, "pictures_every": 3}  # so that a stage has pictures before and after its checkpoint
+ALL_SHORT = digits(training=ALL | SHORT | {"baseline": False}, monitor=OFTEN)
 
 
 def test_a_run_repeats_bit_for_bit(trained: Trained, tmp_path: Path) -> None:
@@ -62,15 +64,15 @@ def test_a_run_repeats_bit_for_bit(trained: Trained, tmp_path: Path) -> None:
                 KillPoint(1, "baseline"),
             ],
         ),
-        (every_term, 1, [KillPoint(1, "student", 13)]),
-        (with_assistants, 2, [KillPoint(1, "assistant-2"), KillPoint(2, "student", 10)]),
+        (every_term, 1, [KillPoint(1, "student", 7)]),
+        (with_assistants, 2, [KillPoint(1, "assistant-2"), KillPoint(2, "student", 7)]),
         (without_baseline, 2, [KillPoint(1, "student")]),  # between the last stage of a seed and the next seed
     ],
 )
 def test_a_killed_run_is_recovered_and_resumed_exactly(
     make: Maker, seeds: int, points: list[KillPoint], tmp_path: Path
 ) -> None:
-    config = make(seeds={"count": seeds}, training=SHORT)
+    config = make(seeds={"count": seeds}, training=SHORT, monitor=OFTEN)
     whole, killed = run_with_copies(config, tmp_path, points)
     for run in killed:
         assert open_run(run).row.state == "interrupted"
@@ -88,14 +90,14 @@ from nfkd.config import ExperimentConfig
 from nfkd.protocol import events
 def watch(event):
     if isinstance(event, events.CurvePoints) and event.stage == "student":
-        if "train/total" in event.curves and event.curves["train/total"].steps[-1] >= 12:
+        if "train/total" in event.curves and event.curves["train/total"].steps[-1] >= 6:
             os.kill(os.getpid(), signal.SIGKILL)
 nfkd.run(ExperimentConfig.from_toml(sys.argv[1]), sys.argv[2], on_event=watch)
 """
 
 
 def test_a_run_in_a_killed_process_is_resumed_exactly(trained: Trained, tmp_path: Path) -> None:
-    config, killed = digits(training=ALL | SHORT), tmp_path / "killed"
+    config, killed = ALL_SHORT, tmp_path / "killed"
     arguments = [sys.executable, "-c", KILLER, config.to_toml(), str(killed)]
     done = subprocess.run(arguments, check=False, capture_output=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
@@ -119,14 +121,14 @@ def test_a_stopped_run_with_a_training_option_is_resumed_exactly(name: str, tmp_
 
 
 def test_a_stopped_run_keeps_its_weights_and_is_resumed_exactly(trained: Trained, tmp_path: Path) -> None:
-    config, run = digits(training=ALL | SHORT), tmp_path / "stopped"
+    config, run = ALL_SHORT, tmp_path / "stopped"
     seen = stop_run(run, config, "student", 1)
     assert isinstance(seen[-1], events.RunFinished)
     assert seen[-1].state == "stopped"
     record = open_run(run)
     assert record.row.state == "stopped"
     assert record.load_student().scaled.initialized
-    stop_run(run, config, "student", 13, resume=True)
+    stop_run(run, config, "student", 7, resume=True)
     nfkd.run(config, run, resume=True)
     assert_same(run, trained(config).record.path, config)
 
