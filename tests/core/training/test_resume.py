@@ -43,7 +43,7 @@ EACH: dict[str, dict[str, Any]] = {
 ALL: dict[str, Any] = {key: value for options in EACH.values() for key, value in options.items()}
 SHORT: dict[str, Any] = {"teacher_steps": 5, "assistant_steps": 5, "student_steps": 8, "checkpoint_every": 4}
 OFTEN = {"evaluate_every": 3, "pictures_every": 3}  # so that a stage has pictures before and after its checkpoint
-ALL_SHORT = digits(training=ALL | SHORT | {"baseline": False}, monitor=OFTEN)
+ALL_SHORT = digits(training=ALL | SHORT, monitor=OFTEN)
 
 
 def test_a_run_repeats_bit_for_bit(trained: Trained, tmp_path: Path) -> None:
