@@ -49,12 +49,11 @@ class StepRun:
         data = (x,) if context is None else (x, context)
         return fusible(*data) and (self._parts.images or not rounds(x)) and self._parts.unchanged()
 
-    def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the state after the last step and the change of the log-determinant."""
-        return self.with_density(x, context)[:2]
-
     def with_density(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the same and, for vectors, the log-density of the state under the standard normal, (B,) nats."""
+        """Return the state after the last step, the change of the log-determinant, and for vectors a log-density.
+
+        That is the state's under the standard normal, (B,) nats.
+        """
         changes, state, *density = self._run(x, context, every=False)
         return state, changes if changes.dim() == 1 else changes.sum(0), density[0] if density else None
 

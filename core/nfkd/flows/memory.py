@@ -36,7 +36,7 @@ def lay_together(tensors: Sequence[Tensor]) -> None:
     """Move tensors of one dtype and device, so that they follow each other in memory.
 
     They stay the same objects, but views that were taken before, such as those of ``state_dict()``, do not follow them.
-    Pickled by themselves, not by `torch.save` or safetensors, they take the memory of all along: copy them before.
+    `pickle` writes the memory of all with each of them: copy them before. `torch.save` and safetensors do not.
     """
     together = torch.cat([each.detach().flatten() for each in tensors])
     ends = accumulate((each.numel() for each in tensors), initial=0)
@@ -70,7 +70,7 @@ def stacked(tensors: Sequence[Tensor]) -> Tensor | None:
 
 
 def zeros_alike(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return zeros that lie to each other in memory as these contiguous tensors do."""
+    """Return zeros of the same shapes and at the same distances in memory as these contiguous tensors."""
     memory = dict[int, list[int]]()
     for number, each in enumerate(tensors):
         memory.setdefault(each.untyped_storage().data_ptr(), []).append(number)

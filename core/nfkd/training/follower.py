@@ -102,7 +102,7 @@ def stage_start(state: StageState, loss: Distiller, steps: int) -> StageStart:
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies on the CPU: pickled, a tensor takes all memory that it shares with others along."""
+    """Return copies on the CPU: `pickle` writes all memory that a tensor shares with others."""
     return {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
 

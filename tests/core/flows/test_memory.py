@@ -142,7 +142,10 @@ def test_training_equals_that_with_torchs_adam_and_graph(config: FlowConfig) -> 
 def test_weights_that_are_loaded_moved_or_copied_during_training_are_used(config: FlowConfig) -> None:
     flow, x = ready(config)
     optimizer = make_optimizer(TrainingConfig(optimizer="adam", learning_rate=0.01), flow.parameters())
-    loss = lambda: -flow.log_prob(x).mean()  # noqa: E731
+
+    def loss() -> Tensor:
+        return -flow.log_prob(x).mean()
+
     steps_of(optimizer, 2, loss)
     twin, read = copy.deepcopy(flow), pickle.loads(pickle.dumps(flow))
     values = twin.log_prob(x)

@@ -14,7 +14,7 @@ from tests.core.tiny import moons
 
 
 def test_the_start_of_a_stage_has_no_more_numbers_than_its_tensors() -> None:
-    """It is sent pickled: tensors that lie together in memory would each take the memory of all along."""
+    """It is sent pickled, and `pickle` writes the memory of all tensors that lie together with each of them."""
     config = moons()
     dataset = load_dataset(config.data)
     state = StageState.fresh("student", 0, build_flow(config.student, (2,)), config.training, len(dataset.train))
